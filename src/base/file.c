@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "text.h"
+
+struct mmi_file_map {
+    atomic_size_t references;
+    void *data; /* NULL for an empty file */
+    size_t size;
+};
+
+/* Open a regular file: a directory or a device is refused, for their sizes mean nothing. */
+static mm_status open_regular(mm_context *ctx, const char *path, int *fd, size_t *size)
+{
+    struct stat s;
+
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0) {
+        int e = errno;
+        return mmi_fail(ctx, e == ENOENT || e == ENOTDIR ? MM_E_NOT_FOUND : MM_E_IO, "cannot open %s: %s", path, strerror(e));
+    }
+    if (fstat(*fd, &s)) {
+        int e = errno;
+        close(*fd);
+        return mmi_fail(ctx, MM_E_IO, "cannot open %s: %s", path, strerror(e));
+    }
+    if (!S_ISREG(s.st_mode)) {
+        close(*fd);
+        return mmi_fail(ctx, MM_E_IO, "%s is not a regular file", path);
+    }
+    *size = (size_t)s.st_size;
+    return MM_OK;
+}
+
+mm_status mmi_file_map_open(mm_context *ctx, const char *path, mmi_file_map **out)
+{
+    mmi_file_map *m;
+    size_t size = 0;
+    int fd = -1;
+    mm_status st;
+
+    *out = NULL;
+    st = open_regular(ctx, path, &fd, &size);
+    if (st) return st;
+    m = mmi_alloc(ctx, sizeof *m);
+    if (!m) {
+        close(fd);
+        return MM_E_NOMEM;
+    }
+    atomic_init(&m->references, 1);
+    m->size = size;
+    m->data = NULL;
+    if (size) {
+        m->data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (m->data == MAP_FAILED) {
+            st = mmi_fail(ctx, MM_E_IO, "cannot map %s: %s", path, strerror(errno));
+            mmi_free(m);
+            close(fd);
+            return st;
+        }
+    }
+    close(fd);
+    *out = m;
+    return MM_OK;
+}
+
+void mmi_file_map_retain(mmi_file_map *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
+
+void mmi_file_map_release(mmi_file_map *m)
+{
+    if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
+    if (m->data) munmap(m->data, m->size);
+    mmi_free(m);
+}
+
+const unsigned char *mmi_file_map_data(const mmi_file_map *m) { return m->data; }
+size_t mmi_file_map_size(const mmi_file_map *m) { return m->size; }
+
+void mmi_file_map_forget(const mmi_file_map *m, const void *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)data + page - 1) / page * page, to = ((uintptr_t)data + size) / page * page;
+    (void)m;
+    if (to > from) (void)madvise((void *)from, to - from, MADV_DONTNEED); /* a hint: failing costs memory only */
+}
+
+mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **data, size_t *size)
+{
+    size_t n = 0, got = 0;
+    int fd = -1;
+    char *p;
+    mm_status st;
+
+    *data = NULL;
+    *size = 0;
+    st = open_regular(ctx, path, &fd, &n);
+    if (st) return st;
+    if (n > most) {
+        close(fd);
+        return mmi_fail(ctx, MM_E_LIMIT, "%s has %zu bytes, more than the %zu allowed for such a file", path, n, most);
+    }
+    p = mmi_alloc(ctx, n + 1);
+    if (!p) {
+        close(fd);
+        return MM_E_NOMEM;
+    }
+    while (got < n) {
+        ssize_t r = read(fd, p + got, n - got);
+        if (r < 0 && errno == EINTR) continue;
+        if (r <= 0) {
+            st = mmi_fail(ctx, MM_E_IO, "cannot read %s: %s", path, r < 0 ? strerror(errno) : "it became shorter");
+            break;
+        }
+        got += (size_t)r;
+    }
+    close(fd);
+    if (st) {
+        mmi_free(p);
+        return st;
+    }
+    p[n] = 0;
+    *data = p;
+    *size = n;
+    return MM_OK;
+}
+
+mm_status mmi_file_write(mm_context *ctx, const char *path, const void *data, size_t size)
+{
+    mmi_text aside = {0};
+    const char *p = data;
+    size_t done = 0;
+    int fd = -1;
+    mm_status st = MM_OK;
+
+    if (mmi_text_format(ctx, &aside, "%s.XXXXXX", path)) return MM_E_NOMEM;
+    fd = mkostemp(aside.data, O_CLOEXEC);
+    if (fd < 0) {
+        st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, strerror(errno));
+        goto cleanup;
+    }
+    while (done < size) {
+        ssize_t w = write(fd, p + done, size - done);
+        if (w < 0 && errno == EINTR) continue;
+        if (w <= 0) {
+            st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, strerror(errno));
+            goto cleanup;
+        }
+        done += (size_t)w;
+    }
+    (void)fchmod(fd, 0644);
+    if (fsync(fd) || rename(aside.data, path)) st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, strerror(errno));
+cleanup:
+    if (fd >= 0) {
+        close(fd);
+        if (st) (void)unlink(aside.data);
+    }
+    mmi_text_clear(&aside);
+    return st;
+}
+
+int mmi_file_exists(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0;
+}
+
+int mmi_file_is_directory(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+char *mmi_file_join(mm_context *ctx, const char *directory, const char *name)
+{
+    mmi_text t = {0};
+    if (mmi_text_format(ctx, &t, "%s/%s", directory, name)) {
+        mmi_text_clear(&t);
+        return NULL;
+    }
+    return t.data;
+}

@@ -1,0 +1,113 @@
+/* The dispatch table: every computation of libmm on raw pointers, sizes and strides.
+ *
+ * A kernel knows no graph and no threads: it does one task's share on the caller's thread. For a given level, what it
+ * computes for one row never depends on how many rows or tasks there are, so results do not depend on threads or batch.
+ * The table is filled with the reference versions and then overwritten level by level (MM_CPU_*).
+ * Accumulation is float32 unless a comment says otherwise. Pointers need only the alignment of their type.
+ * SPDX-License-Identifier: MIT */
+#ifndef MMI_KERNELS_H
+#define MMI_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "context.h"
+#include "mm_tensor.h"
+
+/* Activations: names as in Hugging Face's hidden_act. */
+typedef enum {
+    MMI_ACT_NONE,
+    MMI_ACT_RELU,
+    MMI_ACT_GELU,       /* x Phi(x), erf form: arXiv:1606.08415 */
+    MMI_ACT_GELU_TANH,  /* its tanh approximation (gelu_new, gelu_pytorch_tanh) */
+    MMI_ACT_QUICK_GELU, /* x sigmoid(1.702 x) */
+    MMI_ACT_SILU,       /* x sigmoid(x) */
+    MMI_ACT_TANH,
+    MMI_ACT_SIGMOID,
+    MMI_ACT_COUNT
+} mmi_activation;
+
+/* Attention of a tile of query rows over one key/value head (FlashAttention: arXiv:2205.14135, online softmax over key
+ * blocks of MMI_KEY_BLOCK at fixed positions, so that a row's result does not depend on the tile it is in).
+ *
+ * Keys lie transposed within blocks: element d of key j is keys[(j / MMI_KEY_BLOCK) * D * MMI_KEY_BLOCK + d * MMI_KEY_BLOCK
+ * + j % MMI_KEY_BLOCK]; values are rows of D at distance value_stride. Both are f32 or f16, and both have room for whole
+ * key blocks; what lies behind the last key is never used but must be readable (and may be NaN).
+ * Row r sees keys first[r] <= j < last[r]; a row that sees none gives zeros. */
+enum { MMI_KEY_BLOCK = 64 };
+
+typedef struct {
+    size_t rows;         /* query rows in this tile, at most MMI_QUERY_TILE */
+    size_t dim;          /* D, at most 512, multiple of 1 */
+    size_t value_dim;    /* columns of values and outputs */
+    const float *const *queries; /* rows pointers to D floats */
+    float *const *outputs;       /* rows pointers to value_dim floats */
+    const void *keys;
+    const void *values;
+    size_t value_stride; /* elements from one key's value to the next */
+    int32_t dtype;       /* of keys and values: MM_DTYPE_F32 or MM_DTYPE_F16 */
+    const int32_t *first, *last;
+    const float *const *bias; /* NULL, or rows pointers (each may be NULL) to a float per key, added to the scaled score; -INFINITY hides */
+    float scale;         /* of q.k */
+    float softcap;       /* 0: none; else c tanh(s / c) of the scaled score (Gemma 2) */
+    float *scratch;      /* mmi_attention_scratch(D) floats, aligned to 64 */
+} mmi_attention_tile;
+
+enum { MMI_QUERY_TILE = 16 };
+size_t mmi_attention_scratch(size_t dim, size_t value_dim); /* floats */
+
+/* Quantized activations of one row: see quant_pack.h. */
+struct mmi_quant_tile;
+
+typedef struct mmi_kernels {
+    int level; /* MM_CPU_* of this table */
+
+    /* elementwise, n elements; y may be one of the inputs */
+    void (*add)(const float *a, const float *b, float *y, size_t n);
+    void (*mul)(const float *a, const float *b, float *y, size_t n);
+    void (*scale)(const float *a, float s, float *y, size_t n);
+    void (*multiply_add)(const float *a, const float *b, const float *c, float *y, size_t n); /* a * b + c */
+    void (*activate)(mmi_activation act, const float *x, float *y, size_t n);
+    void (*gate)(mmi_activation act, const float *gate, const float *up, float *y, size_t n); /* act(gate) * up */
+
+    /* rows of n */
+    void (*layer_norm)(const float *x, const float *w, const float *b, float eps, float *y, size_t n); /* w, b may be NULL: arXiv:1607.06450 */
+    void (*rms_norm)(const float *x, const float *w, float w_offset, float eps, float *y, size_t n);   /* (w + w_offset) x / rms: arXiv:1910.07467; Gemma adds 1 */
+    void (*softmax)(const float *x, float *y, size_t n);
+    float (*dot)(const float *a, const float *b, size_t n); /* fixed order for a given n */
+    /* Rotary embedding of one head (arXiv:2104.09864): pairs (i, i + half) when neox, else (2i, 2i + 1); cosines and sines are `half` floats; in place. */
+    void (*rope)(float *x, const float *cosines, const float *sines, size_t half, int neox);
+
+    /* conversions of n elements; quantized rows through mmi_dequantize of block_quant.h */
+    void (*from_f16)(const uint16_t *x, float *y, size_t n);
+    void (*from_bf16)(const uint16_t *x, float *y, size_t n);
+    void (*to_f16)(const float *x, uint16_t *y, size_t n);
+
+    /* y[r] = dot(w[r], x) for `rows` rows of a row-major matrix of f32, f16 or bf16, row distance `stride` elements */
+    void (*matvec)(int32_t dtype, const void *w, size_t stride, size_t rows, const float *x, size_t n, float *y);
+
+    void (*attention)(const mmi_attention_tile *tile);
+
+    /* Block-quantized linear: see quant_pack.h */
+    void (*quantize_row)(const float *x, size_t n, void *row);
+    void (*quant_linear)(const struct mmi_quant_tile *tile);
+} mmi_kernels;
+
+/* Fill `k` for a level that the processor has. */
+void mmi_kernels_init(mmi_kernels *k, int level);
+
+/* One per level; each overwrites the entries that it makes faster. */
+void mmi_kernels_reference(mmi_kernels *k);
+void mmi_kernels_quant_reference(mmi_kernels *k);
+#if defined(__x86_64__)
+void mmi_kernels_avx2(mmi_kernels *k);
+void mmi_kernels_quant_avx2(mmi_kernels *k);
+void mmi_kernels_avx512(mmi_kernels *k);
+void mmi_kernels_quant_avx512(mmi_kernels *k);
+void mmi_kernels_quant_amx(mmi_kernels *k);
+#endif
+
+/* The context's table, made at the first call; NULL after MM_E_NOMEM. */
+const mmi_kernels *mmi_kernels_of(mm_context *ctx);
+
+#endif
