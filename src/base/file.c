@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
+#define _DEFAULT_SOURCE /* madvise; _GNU_SOURCE would bring another strerror_r */
 #include "file.h"
 
 #include <errno.h>
@@ -16,11 +16,43 @@
 
 #include "text.h"
 
+/* AddressSanitizer knows nothing of mappings: tell it where the file ends in its last page. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MMI_WITH_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define MMI_WITH_ASAN
+#endif
+#ifdef MMI_WITH_ASAN
+#include <sanitizer/asan_interface.h>
+static void mark_tail(void *data, size_t size, int poison)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), tail = (page - size % page) % page;
+    if (poison)
+        __asan_poison_memory_region((char *)data + size, tail);
+    else
+        __asan_unpoison_memory_region((char *)data + size, tail);
+}
+#else
+#define mark_tail(data, size, poison) ((void)0)
+#endif
+
 struct mmi_file_map {
     atomic_size_t references;
     void *data; /* NULL for an empty file */
     size_t size;
 };
+
+enum { REASON = 128 };
+
+/* What an errno means, in `text`; strerror is not for several threads. */
+static const char *reason_in(int error, char text[REASON])
+{
+    return strerror_r(error, text, REASON) ? "unknown error" : text;
+}
+
+#define reason(error) reason_in(error, (char[REASON]){0})
 
 /* Open a regular file: a directory or a device is refused, for their sizes mean nothing. */
 static mm_status open_regular(mm_context *ctx, const char *path, int *fd, size_t *size)
@@ -30,12 +62,12 @@ static mm_status open_regular(mm_context *ctx, const char *path, int *fd, size_t
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
         int e = errno;
-        return mmi_fail(ctx, e == ENOENT || e == ENOTDIR ? MM_E_NOT_FOUND : MM_E_IO, "cannot open %s: %s", path, strerror(e));
+        return mmi_fail(ctx, e == ENOENT || e == ENOTDIR ? MM_E_NOT_FOUND : MM_E_IO, "cannot open %s: %s", path, reason(e));
     }
     if (fstat(*fd, &s)) {
         int e = errno;
         close(*fd);
-        return mmi_fail(ctx, MM_E_IO, "cannot open %s: %s", path, strerror(e));
+        return mmi_fail(ctx, MM_E_IO, "cannot open %s: %s", path, reason(e));
     }
     if (!S_ISREG(s.st_mode)) {
         close(*fd);
@@ -66,11 +98,12 @@ mm_status mmi_file_map_open(mm_context *ctx, const char *path, mmi_file_map **ou
     if (size) {
         m->data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (m->data == MAP_FAILED) {
-            st = mmi_fail(ctx, MM_E_IO, "cannot map %s: %s", path, strerror(errno));
+            st = mmi_fail(ctx, MM_E_IO, "cannot map %s: %s", path, reason(errno));
             mmi_free(m);
             close(fd);
             return st;
         }
+        mark_tail(m->data, size, 1);
     }
     close(fd);
     *out = m;
@@ -82,7 +115,10 @@ void mmi_file_map_retain(mmi_file_map *m) { atomic_fetch_add_explicit(&m->refere
 void mmi_file_map_release(mmi_file_map *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
-    if (m->data) munmap(m->data, m->size);
+    if (m->data) {
+        mark_tail(m->data, m->size, 0);
+        munmap(m->data, m->size);
+    }
     mmi_free(m);
 }
 
@@ -121,7 +157,7 @@ mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **d
         ssize_t r = read(fd, p + got, n - got);
         if (r < 0 && errno == EINTR) continue;
         if (r <= 0) {
-            st = mmi_fail(ctx, MM_E_IO, "cannot read %s: %s", path, r < 0 ? strerror(errno) : "it became shorter");
+            st = mmi_fail(ctx, MM_E_IO, "cannot read %s: %s", path, r < 0 ? reason(errno) : "it became shorter");
             break;
         }
         got += (size_t)r;
@@ -137,31 +173,38 @@ mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **d
     return MM_OK;
 }
 
-mm_status mmi_file_write(mm_context *ctx, const char *path, const void *data, size_t size)
+static mm_status write_all(mm_context *ctx, int fd, const char *path, const mmi_file_piece *piece)
+{
+    const char *p = piece->data;
+    size_t done = 0;
+
+    while (done < piece->size) {
+        ssize_t w = write(fd, p + done, piece->size - done);
+        if (w < 0 && errno == EINTR) continue;
+        if (w <= 0) return mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(errno));
+        done += (size_t)w;
+    }
+    return MM_OK;
+}
+
+mm_status mmi_file_write_pieces(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count)
 {
     mmi_text aside = {0};
-    const char *p = data;
-    size_t done = 0;
     int fd = -1;
     mm_status st = MM_OK;
 
     if (mmi_text_format(ctx, &aside, "%s.XXXXXX", path)) return MM_E_NOMEM;
-    fd = mkostemp(aside.data, O_CLOEXEC);
+    fd = mkstemp(aside.data);
     if (fd < 0) {
-        st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, strerror(errno));
+        st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(errno));
         goto cleanup;
     }
-    while (done < size) {
-        ssize_t w = write(fd, p + done, size - done);
-        if (w < 0 && errno == EINTR) continue;
-        if (w <= 0) {
-            st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, strerror(errno));
-            goto cleanup;
-        }
-        done += (size_t)w;
+    for (size_t i = 0; i < count; i++) {
+        st = write_all(ctx, fd, path, &pieces[i]);
+        if (st) goto cleanup;
     }
     (void)fchmod(fd, 0644);
-    if (fsync(fd) || rename(aside.data, path)) st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, strerror(errno));
+    if (fsync(fd) || rename(aside.data, path)) st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(errno));
 cleanup:
     if (fd >= 0) {
         close(fd);
@@ -169,6 +212,12 @@ cleanup:
     }
     mmi_text_clear(&aside);
     return st;
+}
+
+mm_status mmi_file_write(mm_context *ctx, const char *path, const void *data, size_t size)
+{
+    mmi_file_piece piece = {data, size};
+    return mmi_file_write_pieces(ctx, path, &piece, 1);
 }
 
 int mmi_file_exists(const char *path)
@@ -191,4 +240,9 @@ char *mmi_file_join(mm_context *ctx, const char *directory, const char *name)
         return NULL;
     }
     return t.data;
+}
+
+int mmi_file_name_is_plain(const char *name)
+{
+    return *name && !strpbrk(name, "/\\") && strcmp(name, ".") && strcmp(name, "..");
 }

@@ -24,10 +24,18 @@ mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **d
 
 /* Write a file aside, sync and rename it over `path`: after a failure `path` is as it was. */
 mm_status mmi_file_write(mm_context *ctx, const char *path, const void *data, size_t size);
+/* The same, from pieces that are put one behind the other. */
+typedef struct {
+    const void *data;
+    size_t size;
+} mmi_file_piece;
+mm_status mmi_file_write_pieces(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count);
 
 int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);
 /* directory + "/" + name, to be freed with mmi_free; NULL when out of memory. */
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name);
+/* Nonzero for a name that cannot lead out of its folder: not empty, no slash or backslash, neither "." nor "..". */
+int mmi_file_name_is_plain(const char *name);
 
 #endif

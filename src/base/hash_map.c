@@ -67,7 +67,7 @@ static struct mmi_hash_slot *find(const mmi_hash_map *m, uint64_t hash, const ch
     size_t j = hash & (m->capacity - 1);
     for (; m->slots[j].hash; j = (j + 1) & (m->capacity - 1)) {
         const struct mmi_hash_slot *s = &m->slots[j];
-        if (s->hash == hash && s->n == n && !memcmp(m->keys + s->offset, key, n)) break;
+        if (s->hash == hash && s->n == n && (!n || !memcmp(m->keys + s->offset, key, n))) break; /* an empty key may be NULL */
     }
     return &m->slots[j];
 }

@@ -58,6 +58,8 @@ size_t mmi_attention_scratch(size_t dim, size_t value_dim); /* floats */
 
 /* Quantized activations of one row: see quant_pack.h. */
 struct mmi_quant_tile;
+/* Packed float weights: see float_linear.h. */
+struct mmi_float_tile;
 
 typedef struct mmi_kernels {
     int level; /* MM_CPU_* of this table */
@@ -66,7 +68,6 @@ typedef struct mmi_kernels {
     void (*add)(const float *a, const float *b, float *y, size_t n);
     void (*mul)(const float *a, const float *b, float *y, size_t n);
     void (*scale)(const float *a, float s, float *y, size_t n);
-    void (*multiply_add)(const float *a, const float *b, const float *c, float *y, size_t n); /* a * b + c */
     void (*activate)(mmi_activation act, const float *x, float *y, size_t n);
     void (*gate)(mmi_activation act, const float *gate, const float *up, float *y, size_t n); /* act(gate) * up */
 
@@ -83,10 +84,19 @@ typedef struct mmi_kernels {
     void (*from_bf16)(const uint16_t *x, float *y, size_t n);
     void (*to_f16)(const float *x, uint16_t *y, size_t n);
 
-    /* y[r] = dot(w[r], x) for `rows` rows of a row-major matrix of f32, f16 or bf16, row distance `stride` elements */
-    void (*matvec)(int32_t dtype, const void *w, size_t stride, size_t rows, const float *x, size_t n, float *y);
+    /* y[i * ldy + r] = dot(w[r], x + i * ldx) for `rows` rows of a row-major matrix of f32, f16 or bf16, row distance `stride` elements, and m
+     * vectors of n (few: a small batch, reading w once); each result is the same whatever m is. */
+    void (*matmul_rows)(int32_t dtype, const void *w, size_t stride, size_t rows, const float *x, size_t ldx, size_t m, size_t n,
+                        float *y, size_t ldy);
 
     void (*attention)(const mmi_attention_tile *tile);
+    /* Write n keys of `dim` floats, `stride` apart, to positions first_position .. of the key layout above, as f32 or f16.
+     * Other positions keep what they hold. */
+    void (*pack_keys)(const float *k, size_t stride, size_t n, size_t dim, int32_t dtype, void *keys, size_t first_position);
+
+    /* Linear layers on packed float weights: see float_linear.h. float_pack packs one group; rows beyond `rows` become zeros. */
+    void (*float_pack)(int32_t dtype, const void *w, size_t stride, size_t rows, size_t cols, void *group);
+    void (*float_linear)(const struct mmi_float_tile *tile);
 
     /* Block-quantized linear: see quant_pack.h */
     void (*quantize_row)(const float *x, size_t n, void *row);

@@ -1,0 +1,87 @@
+/* The block-quantized linear layer in plain C: the definition that the vector versions are held against, bit for bit.
+ * The arithmetic is stated in quant_layout.h. fma is written out because the vector versions use it: on a processor
+ * without the instruction fmaf is slow, but there is one for 32 columns only.
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "quant_layout.h"
+#include "quant_pack.h"
+
+static void quantize_row(const float *x, size_t n, void *row)
+{
+    int8_t *codes = row;
+    size_t blocks = n / MMI_QUANT_BLOCK;
+    float *scales = (float *)((char *)row + mmi_quant_row_code_bytes(n)), *scaled_sums = scales + blocks;
+    int16_t *sums = (int16_t *)(scaled_sums + blocks);
+
+    for (size_t b = 0; b < blocks; b++, x += MMI_QUANT_BLOCK, codes += MMI_QUANT_BLOCK, sums += 2) {
+        float largest = 0, inverse = 0;
+        int finite = 1;
+
+        for (int i = 0; i < MMI_QUANT_BLOCK; i++) {
+            float a = fabsf(x[i]);
+            if (!isfinite(a)) finite = 0;
+            else if (a > largest) largest = a;
+        }
+        if (!finite) { /* the whole block becomes NaN in every output */
+            scales[b] = NAN;
+        } else if (largest < MMI_QUANT_TINY) {
+            scales[b] = 0;
+        } else {
+            scales[b] = largest / 127;
+            inverse = 127 / largest;
+        }
+        sums[0] = sums[1] = 0;
+        for (int i = 0; i < MMI_QUANT_BLOCK; i++) {
+            codes[i] = finite ? (int8_t)lrintf(x[i] * inverse) : 0; /* to nearest, ties to even */
+            sums[i / 16] = (int16_t)(sums[i / 16] + codes[i]);
+        }
+        scaled_sums[b] = scales[b] * (float)(sums[0] + sums[1]);
+    }
+}
+
+/* One output: a packed row of weights with a quantized row of activations. */
+static float dot(int32_t dtype, const void *group, size_t row, size_t cols, mmi_quant_row x)
+{
+    mmi_quant_format f = mmi_quant_format_of(dtype);
+    float acc = 0;
+
+    for (size_t b = 0; b < cols / MMI_QUANT_BLOCK; b++) {
+        const int8_t *a = x.codes + b * MMI_QUANT_BLOCK;
+        int32_t sum[2] = {0, 0};
+        mmi_quant_block w;
+
+        mmi_unpack_block(dtype, group, row, cols, b, &w);
+        for (int c = 0; c < MMI_QUANT_BLOCK; c++) sum[c / 16] += (w.codes[c] - f.zero) * a[c];
+        if (dtype == MM_DTYPE_Q6_K) {
+            acc = fmaf(w.scale[0] * x.scales[b], (float)sum[0], acc);
+            acc = fmaf(w.scale[1] * x.scales[b], (float)sum[1], acc);
+        } else {
+            acc = fmaf(w.scale[0] * x.scales[b], (float)(sum[0] + sum[1]), acc);
+        }
+        if (f.has_min) acc = fmaf(w.min, x.scaled_sums[b], acc);
+    }
+    return acc;
+}
+
+static void quant_linear(const mmi_quant_tile *t)
+{
+    size_t group_bytes = mmi_pack_group_bytes(t->dtype, t->cols), row_bytes = mmi_quant_row_bytes(t->cols);
+
+    for (size_t i = 0; i < t->m; i++) {
+        mmi_quant_row x = mmi_quant_row_at((const char *)t->x + i * row_bytes, t->cols);
+        for (size_t g = t->group0; g < t->group1; g++) {
+            const char *group = (const char *)t->packed + g * group_bytes;
+            for (size_t r = 0; r < MMI_PACK_ROWS && g * MMI_PACK_ROWS + r < t->rows; r++)
+                t->y[i * t->ldy + g * MMI_PACK_ROWS + r] = dot(t->dtype, group, r, t->cols, x);
+        }
+    }
+}
+
+void mmi_kernels_quant_reference(mmi_kernels *k)
+{
+    k->quantize_row = quantize_row;
+    k->quant_linear = quant_linear;
+}

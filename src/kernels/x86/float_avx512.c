@@ -1,0 +1,17 @@
+/* The float kernels for AVX-512 (F, BW, VL, DQ). SPDX-License-Identifier: MIT */
+#include "vector_avx512.h"
+
+/* rows of w in a dot product tile with 4 vectors: 32 registers */
+enum { ROWS_OF_4 = 2 };
+#include "attention_x86.h"
+#include "float_linear.h"
+#include "float_template.h"
+
+void mmi_kernels_avx512(mmi_kernels *k)
+{
+    register_float_kernels(k);
+    k->attention = mmi_attention_avx512;
+    k->pack_keys = mmi_pack_keys_avx512;
+    k->float_pack = mmi_float_pack_avx512;
+    k->float_linear = mmi_float_linear_avx512;
+}
