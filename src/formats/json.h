@@ -1,4 +1,6 @@
-/* JSON documents through cJSON (RFC 8259), with bounds: nesting, size, and memory counted against the context.
+/* JSON documents through cJSON (RFC 8259), with bounds: nesting, number of values, and memory counted against the
+ * context. Refused although some parsers read it: a byte order mark, NaN and Infinity, half a surrogate pair written as
+ * an escape (Python keeps it, Rust refuses it), \u0000, numbers of more than 63 characters.
  * Accessors take a NULL node and answer "absent", so that paths can be chained.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_JSON_H
@@ -13,9 +15,12 @@
 typedef struct mmi_json mmi_json;  /* a document; owns its nodes */
 typedef struct cJSON mmi_json_node; /* borrowed from a document */
 
-enum { MMI_JSON_MAX_DEPTH = 64 };
+enum {
+    MMI_JSON_MAX_DEPTH = 64,
+    MMI_JSON_MAX_NODES = 8 * 1024 * 1024 /* values in a document; the largest tokenizer.json have about two million */
+};
 
-/* Parse text[0..n); `name` (copied) stands in messages. MM_E_FORMAT names it and the offset. */
+/* Parse text[0..n); `name` (copied) stands in messages. MM_E_FORMAT, MM_E_UNSUPPORTED (\u0000) and MM_E_LIMIT name it and the offset. */
 mm_status mmi_json_parse(mm_context *ctx, const char *name, const char *text, size_t n, mmi_json **out);
 /* Read and parse a file of at most `most` bytes. */
 mm_status mmi_json_read(mm_context *ctx, const char *path, size_t most, mmi_json **out);
@@ -32,7 +37,8 @@ const mmi_json_node *mmi_json_next(const mmi_json_node *node);
 const char *mmi_json_key(const mmi_json_node *member);
 size_t mmi_json_count(const mmi_json_node *array_or_object); /* walks the list */
 const char *mmi_json_string(const mmi_json_node *node);      /* NULL when it is no string */
-int mmi_json_number(const mmi_json_node *node, double *out); /* nonzero: it was a number */
+int mmi_json_number(const mmi_json_node *node, double *out); /* nonzero: it was a number, and finite as a double */
+int mmi_json_integer(const mmi_json_node *node, int64_t *out); /* nonzero: it was a whole number within +-2^53 */
 int mmi_json_true(const mmi_json_node *node);                /* nonzero for `true` alone */
 
 /* Members with type and range checks; a wrong type or a value outside [lowest, highest] is MM_E_FORMAT naming document
