@@ -1,0 +1,118 @@
+/* libmm: models.
+ *
+ * An opened model is immutable and reference-counted; any number of contexts may use it at the same time. Its weights are
+ * mapped from the file or repacked once, by the context that opens it, and stay counted against that context's limit.
+ * SPDX-License-Identifier: MIT */
+#ifndef MM_MODEL_H
+#define MM_MODEL_H
+
+#include "mm_context.h"
+#include "mm_image.h"
+#include "mm_tensor.h"
+#include "mm_tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mm_model mm_model;
+
+/* Open a model.
+ *
+ *   path  a Hugging Face directory (config.json, model.safetensors or its shards, tokenizer.json, preprocessor_config.json, ...)
+ *         or a .gguf file. The files must not change while the model lives.
+ *   out   receives the model, reference count 1; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND, MM_E_IO, MM_E_FORMAT, MM_E_LIMIT, MM_E_SHAPE, MM_E_DTYPE, MM_E_UNSUPPORTED (an
+ * architecture, tokenizer or option that libmm does not know; the message names it), MM_E_NOMEM or MM_E_CANCELLED.
+ * Threads: one call per ctx at a time. Since 0.1. */
+MM_API mm_status mm_model_open(mm_context *ctx, const char *path, mm_model **out);
+
+/* Count references up or down; the model goes with the last. NULL is allowed. Any thread. Since 0.1. */
+MM_API void mm_model_retain(mm_model *model);
+MM_API void mm_model_release(mm_model *model);
+
+/* Facts about a model: numbers. */
+enum {
+    MM_MODEL_PARAMETERS = 1,     /* elements of all weights */
+    MM_MODEL_WEIGHT_BYTES = 2,   /* what the weights take in memory, mapped files included */
+    MM_MODEL_LAYERS = 3,
+    MM_MODEL_HIDDEN_SIZE = 4,
+    MM_MODEL_VOCABULARY = 5,     /* token ids it takes, 0 for a model without text */
+    MM_MODEL_CONTEXT = 6,        /* most tokens of a text, 0 for a model without text */
+    MM_MODEL_GENERATES = 7,      /* 1: sessions may generate text with it */
+    MM_MODEL_SEES = 8,           /* 1: takes images */
+    MM_MODEL_LABELS = 9,         /* classes of its own head, 0 for none */
+    MM_MODEL_IMAGE_HEIGHT = 10,  /* pixels that it was trained on, 0 for a model without images */
+    MM_MODEL_IMAGE_WIDTH = 11,
+    MM_MODEL_KV_TOKEN_BYTES = 12 /* bytes of key/value cache that a token of a session takes, 0 when it does not generate */
+};
+MM_API mm_status mm_model_get_i64(const mm_model *model, int32_t fact, int64_t *out); /* MM_OK or MM_E_ARGUMENT. Any thread. Since 0.1. */
+
+/* Facts about a model: texts, borrowed for the model's life; NULL for an unknown fact or where there is none. Any thread. Since 0.1. */
+enum {
+    MM_MODEL_ARCHITECTURE = 1,   /* "llama", "bert", "vit", "dinov2" */
+    MM_MODEL_CLASS = 2,          /* config.json's class, or general.architecture */
+    MM_MODEL_FORMAT = 3,         /* "safetensors" or "gguf" */
+    MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */
+    MM_MODEL_TOKENIZER = 5,      /* kind of tokenizer, "BPE" */
+    MM_MODEL_POOLING = 6         /* how embeddings are made: "mean" or "first" */
+};
+MM_API const char *mm_model_get_str(const mm_model *model, int32_t fact);
+
+/* The name of class `index` of the model's head; NULL when out of range or unnamed. Borrowed. Any thread. Since 0.1. */
+MM_API const char *mm_model_label(const mm_model *model, size_t index);
+
+/* The model's tokenizer, NULL when it has none. Borrowed for the model's life; retain it to keep it longer. Any thread. Since 0.1. */
+MM_API mm_tokenizer *mm_model_tokenizer(const mm_model *model);
+
+/* Run the model on named tensors, named as transformers names them.
+ *
+ *   inputs   borrowed. Text: input_ids [B, T] (I32 or I64), and if wanted attention_mask [B, T] (missing: all ones), token_type_ids,
+ *            position_ids [B, T]. Images: pixel_values [B, 3, H, W] (F32, F16 or BF16), normalized as mm_model_preprocess_image does.
+ *   outputs  receives a new map, the caller destroys it; NULL after a failure. All F32: last_hidden_state [B, T, C]; pooler_output [B, C];
+ *            logits [B, T, V] of a language model or [B, L] of a classifier; each where the model has it.
+ *
+ * Returns MM_OK, MM_E_ARGUMENT (an input that is missing, unknown, or holds ids out of range), MM_E_SHAPE, MM_E_DTYPE, MM_E_NOMEM,
+ * MM_E_OVERFLOW or MM_E_CANCELLED. Threads: one call per ctx at a time. Since 0.1. */
+MM_API mm_status mm_model_forward(const mm_model *model, mm_context *ctx, const mm_tensor_map *inputs, mm_tensor_map **outputs);
+
+/* A picture as the model's processor prepares it: [1, 3, H, W] float32. The caller releases *out; NULL after a failure.
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes no images), MM_E_LIMIT or MM_E_NOMEM. Since 0.1. */
+MM_API mm_status mm_model_preprocess_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
+
+/* One vector per text, [count, C] float32: the hidden states pooled as the model's directory says (sentence-transformers), else their
+ * mean. A text longer than the model takes is cut as its tokenizer says. The result for a text does not depend on the others.
+ *
+ *   texts      borrowed, `count` UTF-8 strings
+ *   normalize  nonzero: rows of unit length
+ *   out        the caller releases it; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (no text or no tokenizer), MM_E_NOMEM or MM_E_CANCELLED. Since 0.1. */
+MM_API mm_status mm_model_embed_texts(const mm_model *model, mm_context *ctx, const char *const *texts, size_t count, int32_t normalize,
+                                      mm_tensor **out);
+
+/* One vector per picture, [count, C] float32: the class token's last state (pooler_output of a model without a trained pooler).
+ * Returns as mm_model_embed_texts. Since 0.1. */
+MM_API mm_status mm_model_embed_images(const mm_model *model, mm_context *ctx, const mm_image *const *images, size_t count, int32_t normalize,
+                                       mm_tensor **out);
+
+/* Probabilities of the model's own classes for a picture, [L] float32, in the order of mm_model_label.
+ * Returns as mm_model_embed_texts; MM_E_UNSUPPORTED when the model has no classifier. Since 0.1. */
+MM_API mm_status mm_model_classify_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
+
+/* Write a conversation as the model's chat template (Jinja, from tokenizer_config.json, chat_template.jinja or GGUF) writes it.
+ *
+ *   roles, contents  borrowed, `count` strings each: "system", "user", "assistant", ...
+ *   open_reply       nonzero: end with the opening of the assistant's next turn
+ *   out              receives UTF-8 text with special tokens spelled out; free with mm_text_free; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (no template), MM_E_FORMAT (the template refuses or fails; the message has its line),
+ * MM_E_LIMIT or MM_E_NOMEM. Since 0.1. */
+MM_API mm_status mm_model_apply_chat_template(const mm_model *model, mm_context *ctx, const char *const *roles, const char *const *contents,
+                                              size_t count, int32_t open_reply, char **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

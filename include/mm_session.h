@@ -1,0 +1,108 @@
+/* libmm: sessions, in which a language model reads and writes text.
+ *
+ * A session hangs on the context it was created with: it must be destroyed before the context, and both serve one thread
+ * at a time. It keeps the model's keys and values for the tokens read so far, so that a conversation goes on without
+ * reading its beginning again. SPDX-License-Identifier: MIT */
+#ifndef MM_SESSION_H
+#define MM_SESSION_H
+
+#include "mm_model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mm_session mm_session;
+
+/* Create an empty session.
+ *
+ *   model  retained by the session
+ *   out    receives the session; the caller destroys it; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model does not generate) or MM_E_NOMEM. Since 0.1. */
+MM_API mm_status mm_session_create(mm_context *ctx, mm_model *model, mm_session **out);
+MM_API void mm_session_destroy(mm_session *session); /* NULL allowed */
+
+/* Options, set one by one. An unknown option or a value out of bounds is MM_E_ARGUMENT with a message that names both. */
+enum {
+    MM_SESSION_MAX_TOKENS = 1,         /* i64, 1..: tokens that one generate may write; default 256 */
+    MM_SESSION_CONTEXT = 2,            /* i64, 1..model's context: tokens that the session may hold; default the model's context */
+    MM_SESSION_WHEN_FULL = 3,          /* i64, MM_WHEN_FULL_*: what happens when it holds so many; default MM_WHEN_FULL_STOP */
+    MM_SESSION_KEEP = 4,               /* i64, 0..: first tokens that a sliding window keeps; default 0 */
+    MM_SESSION_TOP_K = 5,              /* i64, 0..: sample among the K likeliest, 0 (default): all */
+    MM_SESSION_SEED = 6,               /* i64: of the random numbers; default 0 */
+    MM_SESSION_REPEAT_LAST = 7,        /* i64, -1..: tokens that the penalties look back on, -1: all; default 64 */
+    MM_SESSION_KV_TYPE = 8,            /* i64, MM_DTYPE_F16 (default) or MM_DTYPE_F32; only while the session is empty */
+    MM_SESSION_PARSE_SPECIAL = 9,      /* i64, 0 or 1 (default): whether append_text reads special tokens spelled out in the text */
+
+    MM_SESSION_TEMPERATURE = 50,       /* f64, 0..100: 0 (default) takes the likeliest token */
+    MM_SESSION_TOP_P = 51,             /* f64, >0..1: sample among the likeliest that have this probability together; default 1 */
+    MM_SESSION_MIN_P = 52,             /* f64, 0..1: drop tokens less likely than this share of the likeliest; default 0 */
+    MM_SESSION_REPEAT_PENALTY = 53,    /* f64, >0..10: divides positive logits of tokens seen before (arXiv:1909.05858); default 1 */
+    MM_SESSION_PRESENCE_PENALTY = 54,  /* f64, -10..10: taken off the logit of a token seen before; default 0 */
+    MM_SESSION_FREQUENCY_PENALTY = 55, /* f64, -10..10: times how often it was seen; default 0 */
+
+    MM_SESSION_STOP = 80               /* str: add a text at which generate stops; NULL forgets them all */
+};
+enum {
+    MM_WHEN_FULL_STOP = 0, /* generate ends with MM_STOP_FULL, append fails with MM_E_CONTEXT_FULL */
+    MM_WHEN_FULL_SLIDE = 1 /* the older half of the tokens behind MM_SESSION_KEEP is dropped, and what stays is read again */
+};
+MM_API mm_status mm_session_set_i64(mm_session *session, int32_t option, int64_t value);
+MM_API mm_status mm_session_set_f64(mm_session *session, int32_t option, double value);
+MM_API mm_status mm_session_set_str(mm_session *session, int32_t option, const char *value); /* copied */
+MM_API mm_status mm_session_bounds_i64(int32_t option, int64_t *lowest, int64_t *highest);
+MM_API mm_status mm_session_bounds_f64(int32_t option, double *lowest, double *highest);
+
+/* Append text or tokens. Nothing is computed until tokens are needed. An empty session whose tokenizer begins texts with a token
+ * begins with it. Returns MM_OK, MM_E_ARGUMENT (an id out of range), MM_E_FORMAT (malformed UTF-8), MM_E_CONTEXT_FULL, MM_E_NOMEM; after a failure
+ * the session is as it was. Since 0.1. */
+MM_API mm_status mm_session_append_text(mm_session *session, const char *text);
+MM_API mm_status mm_session_append_tokens(mm_session *session, const int32_t *ids, size_t count);
+
+/* Make the session hold exactly these tokens: the longest common beginning with what it holds is kept with its keys and values.
+ * Returns as mm_session_append_tokens. Since 0.1. */
+MM_API mm_status mm_session_set_tokens(mm_session *session, const int32_t *ids, size_t count);
+
+/* Drop tokens from the end until `length` are left. MM_OK or MM_E_ARGUMENT. Since 0.1. */
+MM_API mm_status mm_session_rewind(mm_session *session, size_t length);
+
+/* A second session that holds the same tokens, keys and values, and options; both go on independently. Since 0.1. */
+MM_API mm_status mm_session_fork(mm_session *session, mm_session **out);
+
+/* Tokens held; borrowed until the session changes. Since 0.1. */
+MM_API size_t mm_session_length(const mm_session *session);
+MM_API const int32_t *mm_session_tokens(const mm_session *session);
+
+/* Scores of the next token, [V] float32, computing what was appended. Borrowed until the session changes. MM_OK, MM_E_STATE (the
+ * session is empty), MM_E_NOMEM, MM_E_CANCELLED. Since 0.1. */
+MM_API mm_status mm_session_logits(mm_session *session, const float **out);
+
+/* Receives generated text as it comes: whole UTF-8 characters, `size` bytes and a NUL, and the id that completed them (text may be empty
+ * while a character is unfinished, and the id is -1 for text that waited to the end). Returning nonzero stops with MM_STOP_CALLBACK. Called on the thread that runs generate. */
+typedef int32_t (*mm_generate_fn)(void *user, int32_t id, const char *text, size_t size);
+
+/* Why generate ended. */
+enum {
+    MM_STOP_NONE = 0,
+    MM_STOP_END = 1,      /* the model's end token, which is not part of the text */
+    MM_STOP_LENGTH = 2,   /* MM_SESSION_MAX_TOKENS */
+    MM_STOP_TEXT = 3,     /* one of the stop texts, which is not handed out */
+    MM_STOP_CALLBACK = 4,
+    MM_STOP_FULL = 5      /* the context is full */
+};
+
+/* Write on from what was appended. Generated tokens become part of the session (the end token too). Text that may be the beginning of
+ * a stop text is held back until it is decided.
+ *
+ *   fn      NULL for none
+ *   reason  receives MM_STOP_*; may be NULL
+ *
+ * Returns MM_OK, MM_E_STATE (the session is empty), MM_E_CONTEXT_FULL (no room for the text that was appended), MM_E_NOMEM or MM_E_CANCELLED:
+ * tokens so far stay. Since 0.1. */
+MM_API mm_status mm_session_generate(mm_session *session, mm_generate_fn fn, void *user, int32_t *reason);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

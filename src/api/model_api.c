@@ -1,0 +1,135 @@
+/* include/mm_model.h. SPDX-License-Identifier: MIT */
+#include "mm_model.h"
+
+#include <time.h>
+
+#include "chat_template.h"
+#include "embedding.h"
+#include "forward.h"
+#include "model.h"
+
+/* Both the context and the pointers of a call; `out` is emptied first. */
+#define CHECK(ctx, out, condition, text)                                                       \
+    do {                                                                                       \
+        if (out) *(out) = NULL;                                                                \
+        if (!(ctx)) return MM_E_ARGUMENT;                                                      \
+        if (!(out) || !(condition)) return mmi_fail((ctx), MM_E_ARGUMENT, "%s is NULL", text); \
+    } while (0)
+
+mm_status mm_model_open(mm_context *ctx, const char *path, mm_model **out)
+{
+    CHECK(ctx, out, path, "path or out");
+    return mmi_model_open(ctx, path, out);
+}
+
+void mm_model_retain(mm_model *m)
+{
+    if (m) mmi_model_retain(m);
+}
+
+void mm_model_release(mm_model *m) { mmi_model_release(m); }
+
+mm_status mm_model_get_i64(const mm_model *m, int32_t fact, int64_t *out)
+{
+    if (!m || !out) return MM_E_ARGUMENT;
+    switch (fact) {
+    case MM_MODEL_PARAMETERS: *out = (int64_t)mmi_model_parameters(m); return MM_OK;
+    case MM_MODEL_WEIGHT_BYTES: *out = (int64_t)mmi_model_weight_bytes(m); return MM_OK;
+    case MM_MODEL_LAYERS: *out = m->info.layers; return MM_OK;
+    case MM_MODEL_HIDDEN_SIZE: *out = m->info.hidden; return MM_OK;
+    case MM_MODEL_VOCABULARY: *out = m->info.vocabulary; return MM_OK;
+    case MM_MODEL_CONTEXT: *out = m->info.context; return MM_OK;
+    case MM_MODEL_GENERATES: *out = m->info.generates; return MM_OK;
+    case MM_MODEL_SEES: *out = m->info.sees; return MM_OK;
+    case MM_MODEL_LABELS: *out = (int64_t)m->n_labels; return MM_OK;
+    case MM_MODEL_IMAGE_HEIGHT: *out = m->info.sees ? m->info.image_size[0] : 0; return MM_OK;
+    case MM_MODEL_IMAGE_WIDTH: *out = m->info.sees ? m->info.image_size[1] : 0; return MM_OK;
+    case MM_MODEL_KV_TOKEN_BYTES: *out = m->info.generates ? (int64_t)mmi_kv_cache_token_bytes(&m->info.kv) : 0; return MM_OK;
+    default: return MM_E_ARGUMENT;
+    }
+}
+
+const char *mm_model_get_str(const mm_model *m, int32_t fact)
+{
+    if (!m) return NULL;
+    switch (fact) {
+    case MM_MODEL_ARCHITECTURE: return m->arch->name;
+    case MM_MODEL_CLASS: return m->class_name;
+    case MM_MODEL_FORMAT: return m->format;
+    case MM_MODEL_DTYPES: return m->dtypes;
+    case MM_MODEL_TOKENIZER: return m->tokenizer ? mmi_tokenizer_kind(m->tokenizer) : NULL;
+    case MM_MODEL_POOLING: return m->pooling == MMI_POOL_MEAN && !m->info.sees ? "mean" : "first";
+    default: return NULL;
+    }
+}
+
+const char *mm_model_label(const mm_model *m, size_t index) { return m && m->labels && index < m->n_labels ? m->labels[index] : NULL; }
+
+mm_tokenizer *mm_model_tokenizer(const mm_model *m) { return m ? m->tokenizer : NULL; }
+
+mm_status mm_model_forward(const mm_model *m, mm_context *ctx, const mm_tensor_map *inputs, mm_tensor_map **outputs)
+{
+    CHECK(ctx, outputs, m && inputs, "model, inputs or outputs");
+    return mmi_forward(ctx, m, inputs, NULL, outputs);
+}
+
+mm_status mm_model_preprocess_image(const mm_model *m, mm_context *ctx, const mm_image *image, mm_tensor **out)
+{
+    CHECK(ctx, out, m && image, "model, image or out");
+    return mmi_prepare_image(ctx, m, image, out);
+}
+
+mm_status mm_model_embed_texts(const mm_model *m, mm_context *ctx, const char *const *texts, size_t count, int32_t normalize, mm_tensor **out)
+{
+    CHECK(ctx, out, m && (texts || !count), "model, texts or out");
+    for (size_t i = 0; i < count; i++)
+        if (!texts[i]) return mmi_fail(ctx, MM_E_ARGUMENT, "text %zu is NULL", i);
+    return mmi_embed_texts(ctx, m, texts, count, normalize, out);
+}
+
+mm_status mm_model_embed_images(const mm_model *m, mm_context *ctx, const mm_image *const *images, size_t count, int32_t normalize, mm_tensor **out)
+{
+    CHECK(ctx, out, m && (images || !count), "model, images or out");
+    for (size_t i = 0; i < count; i++)
+        if (!images[i]) return mmi_fail(ctx, MM_E_ARGUMENT, "image %zu is NULL", i);
+    return mmi_embed_images(ctx, m, images, count, normalize, out);
+}
+
+mm_status mm_model_classify_image(const mm_model *m, mm_context *ctx, const mm_image *image, mm_tensor **out)
+{
+    CHECK(ctx, out, m && image, "model, image or out");
+    return mmi_classify_image(ctx, m, image, out);
+}
+
+mm_status mm_model_apply_chat_template(const mm_model *m, mm_context *ctx, const char *const *roles, const char *const *contents, size_t count,
+                                       int32_t open_reply, char **out)
+{
+    mmi_chat_message *messages;
+    mmi_chat_options options = {0};
+    mmi_text text = {0};
+    mm_status st;
+
+    CHECK(ctx, out, m && ((roles && contents) || !count), "model, roles, contents or out");
+    for (size_t i = 0; i < count; i++)
+        if (!roles[i] || !contents[i]) return mmi_fail(ctx, MM_E_ARGUMENT, "the role or content of message %zu is NULL", i);
+    if (!m->chat_template) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no chat template", m->path);
+    messages = mmi_zalloc_array(ctx, count, sizeof *messages);
+    if (!messages) return MM_E_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        messages[i].role = roles[i];
+        messages[i].content = contents[i];
+    }
+    options.add_generation_prompt = open_reply != 0;
+    options.bos_token = m->bos_text;
+    options.eos_token = m->eos_text;
+    options.now = (int64_t)time(NULL);
+    st = mmi_chat_template_render(ctx, m->chat_template, messages, count, &options, &text);
+    if (!st && !text.data && mmi_text_append(ctx, &text, "", 0)) st = MM_E_NOMEM; /* an empty text is a text */
+    mmi_free(messages);
+    if (st) {
+        mmi_text_clear(&text);
+        return st;
+    }
+    *out = text.data;
+    return MM_OK;
+}

@@ -1,0 +1,28 @@
+/* Attention, with and without a key/value cache.
+ * SPDX-License-Identifier: MIT */
+#ifndef MMI_ATTENTION_OP_H
+#define MMI_ATTENTION_OP_H
+
+#include "graph.h"
+
+typedef struct {
+    float scale;    /* of q.k, usually 1 / sqrt(D) */
+    float softcap;  /* 0: none; else c tanh(s / c) */
+    int causal;     /* token t sees keys up to its own position */
+    int64_t window; /* 0: none; else the last `window` keys up to its own position */
+    mmi_value bias;     /* 0, or f32 [B or 1, H or 1, Tq or 1, S], added to the scores; -inf hides */
+    mmi_value segments; /* 0, or i32 offsets [n + 1] that rise from 0 to T: tokens attend within their segment only; B is 1 */
+} mmi_attention_spec;
+
+/* softmax(scale q k^T + bias) v, per head; H a multiple of K heads of keys (GQA: arXiv:2305.13245).
+ * q [B, Tq, H, D], k [B, S, K, D], v [B, S, K, E] give [B, Tq, H E]. */
+mmi_value mmi_attention(mmi_graph *g, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec);
+
+/* The same over a cache: the run's cache of each sequence b holds `length` tokens; k and v [B, Tq, K, ..] of this layer are stored
+ * behind them and q attends, causally, to all. The caller of the run reserved the room, and adds Tq to the lengths afterwards. */
+mmi_value mmi_attention_cached(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec);
+
+/* A mask i32 [B, S], 0 where a key is hidden, as a bias [B, 1, 1, S]. */
+mmi_value mmi_mask_bias(mmi_graph *g, mmi_value mask);
+
+#endif

@@ -1,0 +1,218 @@
+/* Packed weights, quantized or not, go through kernels of our own, whose result for a row does not depend on its neighbours. Plain
+ * weights, which a model has where the processor has no such kernel, go through cblas. How the work is cut depends on shapes alone,
+ * never on the number of threads; docs/performance.md has the measurements behind the tile sizes.
+ * SPDX-License-Identifier: MIT */
+#include "linear_op.h"
+
+#include <string.h>
+
+#include "blas.h"
+#include "dtype.h"
+#include "float_linear.h"
+#include "quant_pack.h"
+#include "shape_ops.h"
+#include "size.h"
+
+enum {
+    FEW_ROWS = 4,         /* so many input rows read a plain weight once, at memory speed; more go through cblas */
+    TASK_BYTES = 65536,   /* of weight in a task of few rows */
+    GEMM_COLS = 192,      /* output columns of a cblas task */
+    PACKED_COLS = 48,     /* output columns of a packed float task of many rows: the width of the kernel's tile */
+    MANY_ROWS = 512,      /* input rows of a task, at most */
+    WIDEN_COLS = 64       /* output columns whose plain f16 or bf16 weights are widened to f32 at a time */
+};
+
+typedef struct {
+    const mmi_weight *w;
+    const float *bias;
+    size_t column;             /* of its first output */
+    size_t tile_cols, tile_rows;
+    size_t col_tiles, row_tiles;
+} part;
+
+typedef struct {
+    const mmi_run *run;
+    const float *x;
+    size_t stride, m, k; /* of x */
+    const void *quantized;
+    size_t quant_row;
+    float *y;
+    size_t n; /* columns of y */
+    mmi_activation act;
+    size_t parts;
+    part part[MMI_LINEAR_PARTS];
+} linear_job;
+
+static int is_quantized(const mmi_weight *w) { return mmi_dtype_is_quantized(w->dtype); }
+
+static void cut(part *p, size_t m)
+{
+    const mmi_weight *w = p->w;
+
+    p->tile_rows = mmi_size_min(m, MANY_ROWS);
+    if (w->packed) {
+        size_t unit = is_quantized(w) ? MMI_PACK_ROWS : PACKED_COLS;
+        size_t bytes = mmi_weight_group_bytes(w) * (unit / MMI_PACK_ROWS) * (1 + m / 16);
+        p->tile_cols = bytes >= TASK_BYTES ? unit : TASK_BYTES / bytes * unit;
+    } else if (m <= FEW_ROWS) {
+        p->tile_cols = 1 + TASK_BYTES / (w->cols * mmi_dtype_get(w->dtype)->block_bytes + 1);
+    } else {
+        p->tile_cols = w->dtype == MM_DTYPE_F32 ? GEMM_COLS : WIDEN_COLS;
+    }
+    p->col_tiles = (w->rows + p->tile_cols - 1) / p->tile_cols;
+    p->row_tiles = p->tile_rows ? (m + p->tile_rows - 1) / p->tile_rows : 0;
+}
+
+static void finish(const linear_job *j, const part *p, size_t row0, size_t row1, size_t col0, size_t col1)
+{
+    for (size_t r = row0; r < row1; r++) {
+        float *y = j->y + r * j->n + p->column + col0;
+        if (p->bias) j->run->k->add(y, p->bias + col0, y, col1 - col0);
+        if (j->act) j->run->k->activate(j->act, y, y, col1 - col0);
+    }
+}
+
+static void plain_linear(const linear_job *j, const mmi_weight *w, size_t row0, size_t row1, size_t col0, size_t col1, float *y, int worker)
+{
+    const char *from = (const char *)w->data + col0 * w->cols * mmi_dtype_get(w->dtype)->block_bytes;
+    const float *rows = (const float *)(const void *)from;
+
+    if (j->m <= FEW_ROWS) {
+        j->run->k->matmul_rows(w->dtype, from, w->cols, col1 - col0, j->x + row0 * j->stride, j->stride, row1 - row0, j->k, y, j->n);
+        return;
+    }
+    if (w->dtype != MM_DTYPE_F32) {
+        float *wide = mmi_run_worker(j->run, worker);
+        (w->dtype == MM_DTYPE_F16 ? j->run->k->from_f16 : j->run->k->from_bf16)((const uint16_t *)(const void *)from, wide, (col1 - col0) * w->cols);
+        rows = wide;
+    }
+    mmi_blas_gemm(0, 1, row1 - row0, col1 - col0, j->k, 1.0f, j->x + row0 * j->stride, j->stride, rows, w->cols, 0.0f, y, j->n);
+}
+
+static void linear_task(void *arg, size_t task, int worker)
+{
+    const linear_job *j = arg;
+    const part *p = j->part;
+    size_t row0, row1, col0, col1;
+    const mmi_weight *w;
+    float *y;
+
+    while (task >= p->col_tiles * p->row_tiles) {
+        task -= p->col_tiles * p->row_tiles;
+        p++;
+    }
+    w = p->w;
+    row0 = task % p->row_tiles * p->tile_rows;
+    row1 = mmi_size_min(row0 + p->tile_rows, j->m);
+    col0 = task / p->row_tiles * p->tile_cols;
+    col1 = mmi_size_min(col0 + p->tile_cols, w->rows);
+
+    y = j->y + row0 * j->n + p->column;
+    if (is_quantized(w)) {
+        mmi_quant_tile t = {w->dtype, w->packed, w->rows, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
+                            (const char *)j->quantized + row0 * j->quant_row, row1 - row0, y, j->n};
+        j->run->k->quant_linear(&t);
+    } else if (w->packed) {
+        mmi_float_tile t = {w->dtype, w->packed, w->rows, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
+                            j->x + row0 * j->stride, j->stride, row1 - row0, y, j->n};
+        j->run->k->float_linear(&t);
+    } else {
+        plain_linear(j, w, row0, row1, col0, col1, y + col0, worker);
+    }
+    finish(j, p, row0, row1, col0, col1);
+}
+
+static void quantize_task(void *arg, size_t row, int worker)
+{
+    const linear_job *j = arg;
+    (void)worker;
+    j->run->k->quantize_row(j->x + row * j->stride, j->k, (char *)(uintptr_t)j->quantized + row * j->quant_row);
+}
+
+static mm_status run_linear(mmi_run *run, const mmi_node *n)
+{
+    linear_job j = {0};
+    size_t tasks = 0, column = 0;
+    int any_quantized = 0;
+
+    j.run = run;
+    j.x = mmi_run_f32(run, n->inputs[0]);
+    j.y = mmi_run_f32(run, n->output);
+    j.act = (mmi_activation)n->i[0];
+    j.parts = (size_t)n->i[1];
+    (void)mmi_graph_rows(run->graph, n->inputs[0], &j.m, &j.k, &j.stride);
+    for (size_t i = 0; i < j.parts; i++) {
+        part *p = &j.part[i];
+        p->w = mmi_graph_look(run->graph, n->inputs[1 + i])->weight;
+        p->bias = mmi_run_f32(run, n->inputs[1 + j.parts + i]);
+        p->column = column;
+        cut(p, j.m);
+        column += p->w->rows;
+        tasks += p->col_tiles * p->row_tiles;
+        any_quantized |= is_quantized(p->w);
+    }
+    j.n = column;
+    if (any_quantized) {
+        j.quantized = mmi_run_shared(run);
+        j.quant_row = mmi_quant_row_bytes(j.k);
+        mmi_run_tasks(run, quantize_task, &j, j.m);
+    }
+    mmi_run_tasks(run, linear_task, &j, tasks);
+    return MM_OK;
+}
+
+static void linear_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
+{
+    size_t m = 0, k = 0, stride = 0;
+
+    (void)mmi_graph_rows(g, n->inputs[0], &m, &k, &stride);
+    for (size_t i = 0; i < (size_t)n->i[1]; i++) {
+        const mmi_weight *w = mmi_graph_look(g, n->inputs[1 + i])->weight;
+        if (is_quantized(w)) {
+            size->shared = m * mmi_quant_row_bytes(k);
+        } else if (!w->packed && w->dtype != MM_DTYPE_F32 && m > FEW_ROWS) {
+            size->worker = WIDEN_COLS * w->cols * sizeof(float);
+        }
+    }
+}
+
+static const mmi_op linear_op = {"linear", run_linear, linear_scratch, 0};
+
+mmi_value mmi_linear_parts(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_activation act)
+{
+    mmi_value in[1 + 2 * MMI_LINEAR_PARTS] = {0};
+    int64_t shape[MMI_MAX_RANK], columns = 0;
+    size_t rows, cols, stride;
+    const mmi_value_info *v;
+    mmi_node *n;
+    char s[128], t[128];
+
+    if (g->status) return 0;
+    if (!mmi_graph_rows(g, x, &rows, &cols, &stride)) x = mmi_contiguous(g, x);
+    if (g->status || !mmi_graph_rows(g, x, &rows, &cols, &stride)) return 0;
+    v = mmi_graph_look(g, x);
+    in[0] = x;
+    for (size_t i = 0; i < parts; i++) {
+        const mmi_value_info *wi = mmi_graph_look(g, w[i]), *bi = biases && biases[i] ? mmi_graph_look(g, biases[i]) : NULL;
+        if (!wi->weight || wi->weight->rank < 2 || wi->weight->cols != cols)
+            return mmi_graph_fail(g, MM_E_SHAPE, "linear: %s %s does not take %s", wi->weight ? wi->weight->name : "the weight",
+                                  mmi_graph_shape_text(g, w[i], s), mmi_graph_shape_text(g, x, t));
+        if (bi && (bi->dtype != MM_DTYPE_F32 || bi->rank != 1 || bi->shape[0] != wi->shape[0]))
+            return mmi_graph_fail(g, MM_E_SHAPE, "linear: the bias %s does not fit %s", mmi_graph_shape_text(g, biases[i], s), wi->weight->name);
+        in[1 + i] = w[i];
+        in[1 + parts + i] = biases ? biases[i] : 0;
+        columns += wi->shape[0];
+    }
+    memcpy(shape, v->shape, sizeof shape);
+    shape[v->rank - 1] = columns;
+    n = mmi_graph_node(g, &linear_op, in, 1 + 2 * parts, MM_DTYPE_F32, v->rank, shape);
+    if (!n) return 0;
+    n->i[0] = act;
+    n->i[1] = (int64_t)parts;
+    return n->output;
+}
+
+mmi_value mmi_linear(mmi_graph *g, mmi_value x, mmi_value w, mmi_value b, mmi_activation act)
+{
+    return mmi_linear_parts(g, x, &w, &b, 1, act);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include "row_ops.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "shape_ops.h"
+
+/* Rows are handed out in tasks of about this many elements: enough to outweigh the hand-over, and fixed by shape. */
+enum { TASK_ELEMENTS = 16384 };
+
+typedef struct {
+    const mmi_run *run;
+    const mmi_node *node;
+    const float *a, *b, *c;
+    float *y;
+    size_t rows, cols, stride; /* of input 0 */
+    size_t b_rows;             /* input 1 repeats after so many rows */
+    size_t rows_per_task;
+} row_job;
+
+static row_job job_of(mmi_run *run, const mmi_node *n)
+{
+    row_job j = {run, n, mmi_run_f32(run, n->inputs[0]), NULL, NULL, mmi_run_f32(run, n->output), 0, 0, 0, 1, 1};
+    if (n->n_inputs > 1) j.b = mmi_run_f32(run, n->inputs[1]);
+    if (n->n_inputs > 2) j.c = mmi_run_f32(run, n->inputs[2]);
+    (void)mmi_graph_rows(run->graph, n->inputs[0], &j.rows, &j.cols, &j.stride);
+    j.rows_per_task = 1 + TASK_ELEMENTS / (j.cols + 1);
+    return j;
+}
+
+static mm_status run_rows(mmi_run *run, row_job *j, mmi_task_fn fn)
+{
+    mmi_run_tasks(run, fn, j, (j->rows + j->rows_per_task - 1) / j->rows_per_task);
+    return MM_OK;
+}
+
+#define FOR_ROWS(j, task) \
+    for (size_t r = (task) * (j)->rows_per_task; r < ((task) + 1) * (j)->rows_per_task && r < (j)->rows; r++)
+
+/* One node with x's shape but `cols` as its last dimension. */
+static mmi_node *row_node(mmi_graph *g, const mmi_op *op, mmi_value *in, size_t n_in, int64_t cols)
+{
+    int64_t shape[MMI_MAX_RANK];
+    size_t rows, c, stride;
+    const mmi_value_info *v;
+
+    if (g->status) return NULL;
+    if (!mmi_graph_rows(g, in[0], &rows, &c, &stride)) in[0] = mmi_contiguous(g, in[0]);
+    if (g->status) return NULL;
+    v = mmi_graph_look(g, in[0]);
+    if (v->dtype != MM_DTYPE_F32 || v->rank < 1) {
+        mmi_graph_fail(g, MM_E_SHAPE, "%s needs rows of f32", op->name);
+        return NULL;
+    }
+    memcpy(shape, v->shape, sizeof shape);
+    if (cols >= 0) shape[v->rank - 1] = cols;
+    return mmi_graph_node(g, op, in, n_in, MM_DTYPE_F32, v->rank, shape);
+}
+
+static void add_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task) j->run->k->add(j->a + r * j->stride, j->b + r % j->b_rows * j->cols, j->y + r * j->cols, j->cols);
+}
+
+static void mul_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task) j->run->k->mul(j->a + r * j->stride, j->b + r % j->b_rows * j->cols, j->y + r * j->cols, j->cols);
+}
+
+static mm_status run_binary(mmi_run *run, const mmi_node *n, mmi_task_fn fn)
+{
+    row_job j = job_of(run, n);
+    j.b_rows = j.cols ? (size_t)mmi_graph_elements(run->graph, n->inputs[1]) / j.cols : 1;
+    return run_rows(run, &j, fn);
+}
+
+static mm_status run_add(mmi_run *run, const mmi_node *n) { return run_binary(run, n, add_task); }
+static mm_status run_mul(mmi_run *run, const mmi_node *n) { return run_binary(run, n, mul_task); }
+
+static const mmi_op add_op = {"add", run_add, NULL, 1};
+static const mmi_op mul_op = {"mul", run_mul, NULL, 1};
+
+static mmi_value binary(mmi_graph *g, const mmi_op *op, mmi_value a, mmi_value b)
+{
+    mmi_value in[2] = {a, b};
+    const mmi_value_info *va, *vb;
+    mmi_node *n;
+    char s[128], t[128];
+    int fits;
+
+    if (g->status) return 0;
+    if (mmi_graph_look(g, b)->weight && (mmi_graph_look(g, b)->rank > 1 || !mmi_graph_look(g, b)->weight->data)) in[1] = mmi_weight_value(g, b);
+    in[1] = mmi_contiguous(g, in[1]);
+    if (g->status) return 0;
+    va = mmi_graph_look(g, a);
+    vb = mmi_graph_look(g, in[1]);
+    fits = vb->rank >= 1 && vb->rank <= va->rank && va->dtype == MM_DTYPE_F32 && vb->dtype == MM_DTYPE_F32;
+    for (int32_t d = 1; fits && d <= vb->rank; d++) {
+        int64_t m = vb->shape[vb->rank - d];
+        fits = m == va->shape[va->rank - d] || (m == 1 && d == vb->rank);
+    }
+    if (!fits)
+        return mmi_graph_fail(g, MM_E_SHAPE, "%s of %s and %s", op->name, mmi_graph_shape_text(g, a, s), mmi_graph_shape_text(g, in[1], t));
+    n = row_node(g, op, in, 2, -1);
+    return n ? n->output : 0;
+}
+
+mmi_value mmi_add(mmi_graph *g, mmi_value a, mmi_value b) { return binary(g, &add_op, a, b); }
+mmi_value mmi_mul(mmi_graph *g, mmi_value a, mmi_value b) { return binary(g, &mul_op, a, b); }
+
+static void activate_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task) j->run->k->activate((mmi_activation)j->node->i[0], j->a + r * j->stride, j->y + r * j->cols, j->cols);
+}
+
+static mm_status run_activate(mmi_run *run, const mmi_node *n)
+{
+    row_job j = job_of(run, n);
+    return run_rows(run, &j, activate_task);
+}
+
+static const mmi_op activate_op = {"activate", run_activate, NULL, 1};
+
+mmi_value mmi_activate(mmi_graph *g, mmi_value x, mmi_activation act)
+{
+    mmi_node *n = row_node(g, &activate_op, &x, 1, -1);
+    if (!n) return 0;
+    n->i[0] = act;
+    return n->output;
+}
+
+static void gate_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    size_t half = j->cols / 2;
+    (void)worker;
+    FOR_ROWS(j, task)
+        j->run->k->gate((mmi_activation)j->node->i[0], j->a + r * j->stride, j->a + r * j->stride + half, j->y + r * half, half);
+}
+
+static mm_status run_gate(mmi_run *run, const mmi_node *n)
+{
+    row_job j = job_of(run, n);
+    return run_rows(run, &j, gate_task);
+}
+
+static const mmi_op gate_op = {"gate", run_gate, NULL, 0};
+
+mmi_value mmi_gate(mmi_graph *g, mmi_value x, mmi_activation act)
+{
+    mmi_node *n;
+    int64_t cols;
+
+    if (g->status) return 0;
+    cols = mmi_graph_look(g, x)->shape[mmi_graph_look(g, x)->rank - 1];
+    if (cols % 2) return mmi_graph_fail(g, MM_E_SHAPE, "gate of rows of %lld, an odd number", (long long)cols);
+    n = row_node(g, &gate_op, &x, 1, cols / 2);
+    if (!n) return 0;
+    n->i[0] = act;
+    return n->output;
+}
+
+static void layer_norm_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task) j->run->k->layer_norm(j->a + r * j->stride, j->b, j->c, j->node->f[0], j->y + r * j->cols, j->cols);
+}
+
+static void rms_norm_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task) j->run->k->rms_norm(j->a + r * j->stride, j->b, j->node->f[1], j->node->f[0], j->y + r * j->cols, j->cols);
+}
+
+static mm_status run_layer_norm(mmi_run *run, const mmi_node *n)
+{
+    row_job j = job_of(run, n);
+    return run_rows(run, &j, layer_norm_task);
+}
+
+static mm_status run_rms_norm(mmi_run *run, const mmi_node *n)
+{
+    row_job j = job_of(run, n);
+    return run_rows(run, &j, rms_norm_task);
+}
+
+static const mmi_op layer_norm_op = {"layer_norm", run_layer_norm, NULL, 1};
+static const mmi_op rms_norm_op = {"rms_norm", run_rms_norm, NULL, 1};
+
+static int vector_fits(const mmi_graph *g, mmi_value w, mmi_value x)
+{
+    const mmi_value_info *v = mmi_graph_look(g, w), *i = mmi_graph_look(g, x);
+    return !w || (v->dtype == MM_DTYPE_F32 && v->rank == 1 && v->shape[0] == i->shape[i->rank - 1]);
+}
+
+mmi_value mmi_layer_norm(mmi_graph *g, mmi_value x, mmi_value w, mmi_value b, float eps)
+{
+    mmi_value in[3] = {x, w, b};
+    mmi_node *n;
+    char s[128];
+
+    if (g->status) return 0;
+    if (!vector_fits(g, w, x) || !vector_fits(g, b, x))
+        return mmi_graph_fail(g, MM_E_SHAPE, "the layer norm's weights do not fit %s", mmi_graph_shape_text(g, x, s));
+    n = row_node(g, &layer_norm_op, in, 3, -1);
+    if (!n) return 0;
+    n->f[0] = eps;
+    return n->output;
+}
+
+mmi_value mmi_rms_norm(mmi_graph *g, mmi_value x, mmi_value w, float w_offset, float eps)
+{
+    mmi_value in[2] = {x, w};
+    mmi_node *n;
+    char s[128];
+
+    if (g->status) return 0;
+    if (!w || !vector_fits(g, w, x)) return mmi_graph_fail(g, MM_E_SHAPE, "the RMS norm's weight does not fit %s", mmi_graph_shape_text(g, x, s));
+    n = row_node(g, &rms_norm_op, in, 2, -1);
+    if (!n) return 0;
+    n->f[0] = eps;
+    n->f[1] = w_offset;
+    return n->output;
+}
+
+static void l2_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task)
+    {
+        const float *x = j->a + r * j->stride;
+        float length = sqrtf(j->run->k->dot(x, x, j->cols));
+        j->run->k->scale(x, 1.0f / fmaxf(length, 1e-12f), j->y + r * j->cols, j->cols); /* the bound is torch's normalize() */
+    }
+}
+
+static mm_status run_l2(mmi_run *run, const mmi_node *n)
+{
+    row_job j = job_of(run, n);
+    return run_rows(run, &j, l2_task);
+}
+
+static const mmi_op l2_op = {"l2_normalize", run_l2, NULL, 1};
+
+mmi_value mmi_l2_normalize(mmi_graph *g, mmi_value x)
+{
+    mmi_node *n = row_node(g, &l2_op, &x, 1, -1);
+    return n ? n->output : 0;
+}
+
+static mm_status run_rope_table(mmi_run *run, const mmi_node *n)
+{
+    const int32_t *positions = mmi_run_i32(run, n->inputs[0]);
+    const float *inverse = mmi_run_f32(run, n->inputs[1]);
+    size_t count = (size_t)mmi_graph_elements(run->graph, n->inputs[0]);
+    size_t half = (size_t)mmi_graph_elements(run->graph, n->inputs[1]);
+    float *y = mmi_run_f32(run, n->output);
+
+    for (size_t p = 0; p < count; p++, y += 2 * half)
+        for (size_t i = 0; i < half; i++) {
+            float angle = (float)positions[p] * inverse[i]; /* the product in f32, as the reference implementations have it */
+            y[i] = cosf(angle) * n->f[0];
+            y[half + i] = sinf(angle) * n->f[0];
+        }
+    return MM_OK;
+}
+
+static const mmi_op rope_table_op = {"rope_table", run_rope_table, NULL, 0};
+
+mmi_value mmi_rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, float scale)
+{
+    mmi_value in[2] = {positions, inverse_frequencies};
+    const mmi_value_info *p;
+    mmi_node *n;
+
+    if (g->status) return 0;
+    p = mmi_graph_look(g, positions);
+    if (p->dtype != MM_DTYPE_I32 || p->rank != 2 || mmi_graph_look(g, inverse_frequencies)->rank != 1)
+        return mmi_graph_fail(g, MM_E_SHAPE, "a rotary table needs i32 positions [B, T] and a vector of frequencies");
+    n = mmi_graph_node(g, &rope_table_op, in, 2, MM_DTYPE_F32, 4,
+                       (int64_t[]){p->shape[0], p->shape[1], 2, mmi_graph_look(g, inverse_frequencies)->shape[0]});
+    if (!n) return 0;
+    n->f[0] = scale;
+    return n->output;
+}
+
+typedef struct {
+    const mmi_run *run;
+    const mmi_value_info *in;
+    const float *x, *table;
+    float *y;
+    size_t tokens_per_task, tokens, half;
+    int neox;
+} rope_job;
+
+static void rope_task(void *arg, size_t task, int worker)
+{
+    const rope_job *j = arg;
+    const mmi_value_info *in = j->in;
+    size_t heads = (size_t)in->shape[2], dim = (size_t)in->shape[3];
+    (void)worker;
+
+    for (size_t t = task * j->tokens_per_task; t < (task + 1) * j->tokens_per_task && t < j->tokens; t++) {
+        const float *x = j->x + (int64_t)t / in->shape[1] * in->stride[0] + (int64_t)t % in->shape[1] * in->stride[1];
+        const float *cosines = j->table + t * 2 * j->half;
+        float *y = j->y + t * heads * dim;
+        for (size_t h = 0; h < heads; h++, y += dim) {
+            memcpy(y, x + (int64_t)h * in->stride[2], dim * sizeof *y);
+            j->run->k->rope(y, cosines, cosines + j->half, j->half, j->neox);
+        }
+    }
+}
+
+static mm_status run_rope(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]);
+    rope_job j = {run, in, mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->inputs[1]), mmi_run_f32(run, n->output),
+                  1 + TASK_ELEMENTS / (size_t)(in->shape[2] * in->shape[3] + 1), (size_t)(in->shape[0] * in->shape[1]),
+                  (size_t)mmi_graph_look(run->graph, n->inputs[1])->shape[3], (int)n->i[0]};
+    mmi_run_tasks(run, rope_task, &j, (j.tokens + j.tokens_per_task - 1) / j.tokens_per_task);
+    return MM_OK;
+}
+
+static const mmi_op rope_op = {"rope", run_rope, NULL, 0};
+
+mmi_value mmi_rope(mmi_graph *g, mmi_value x, mmi_value table, int neox)
+{
+    mmi_value in[2] = {x, table};
+    int64_t shape[MMI_MAX_RANK];
+    const mmi_value_info *v, *t;
+    mmi_node *n;
+    char s[128];
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, x);
+    t = mmi_graph_look(g, table);
+    if (v->rank != 4 || t->rank != 4 || v->shape[0] != t->shape[0] || v->shape[1] != t->shape[1] || v->shape[3] < 2 * t->shape[3] || v->stride[3] != 1)
+        return mmi_graph_fail(g, MM_E_SHAPE, "the rotary table does not fit %s", mmi_graph_shape_text(g, x, s));
+    memcpy(shape, v->shape, sizeof shape);
+    n = mmi_graph_node(g, &rope_op, in, 2, MM_DTYPE_F32, 4, shape);
+    if (!n) return 0;
+    n->i[0] = neox;
+    return n->output;
+}

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+#include "shape_ops.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+
+mmi_value mmi_slice(mmi_graph *g, mmi_value x, int32_t axis, int64_t start, int64_t count)
+{
+    int64_t shape[MMI_MAX_RANK];
+    const mmi_value_info *v;
+    char text[128];
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, x);
+    if (axis < 0 || axis >= v->rank || start < 0 || count < 0 || start > v->shape[axis] - count)
+        return mmi_graph_fail(g, MM_E_SHAPE, "slice %lld + %lld of axis %d in %s", (long long)start, (long long)count, axis,
+                              mmi_graph_shape_text(g, x, text));
+    memcpy(shape, v->shape, sizeof shape);
+    shape[axis] = count;
+    return mmi_graph_view(g, x, v->rank, shape, v->stride, start * v->stride[axis]);
+}
+
+mmi_value mmi_select(mmi_graph *g, mmi_value x, int32_t axis, int64_t index)
+{
+    int64_t shape[MMI_MAX_RANK], stride[MMI_MAX_RANK];
+    mmi_value s = mmi_slice(g, x, axis, index, 1);
+    const mmi_value_info *v;
+    int32_t n = 0;
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, s);
+    for (int32_t d = 0; d < v->rank; d++) {
+        if (d == axis) continue;
+        shape[n] = v->shape[d];
+        stride[n++] = v->stride[d];
+    }
+    return mmi_graph_view(g, s, n, shape, stride, 0);
+}
+
+mmi_value mmi_split_last(mmi_graph *g, mmi_value x, int64_t groups, int64_t size)
+{
+    int64_t shape[MMI_MAX_RANK], stride[MMI_MAX_RANK];
+    const mmi_value_info *v;
+    int32_t last;
+    char text[128];
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, x);
+    last = v->rank - 1;
+    if (last < 0 || v->rank == MMI_MAX_RANK || v->shape[last] != groups * size)
+        return mmi_graph_fail(g, MM_E_SHAPE, "%s cannot be split into %lld groups of %lld", mmi_graph_shape_text(g, x, text),
+                              (long long)groups, (long long)size);
+    memcpy(shape, v->shape, sizeof shape);
+    memcpy(stride, v->stride, sizeof stride);
+    shape[last] = groups;
+    shape[last + 1] = size;
+    stride[last + 1] = stride[last];
+    stride[last] = size * stride[last];
+    return mmi_graph_view(g, x, last + 2, shape, stride, 0);
+}
+
+mmi_value mmi_reshape(mmi_graph *g, mmi_value x, int32_t rank, const int64_t *shape)
+{
+    int64_t stride[MMI_MAX_RANK], n = 1;
+    char text[128];
+
+    if (g->status) return 0;
+    x = mmi_contiguous(g, x);
+    if (g->status) return 0;
+    for (int32_t d = rank - 1; d >= 0; d--) {
+        stride[d] = n;
+        n *= shape[d];
+    }
+    if (n != mmi_graph_elements(g, x))
+        return mmi_graph_fail(g, MM_E_SHAPE, "%s has not the %lld elements of its new shape", mmi_graph_shape_text(g, x, text), (long long)n);
+    return mmi_graph_view(g, x, rank, shape, stride, 0);
+}
+
+/* Copying: rows of the last dimension, found by counting through the leading ones. */
+
+typedef struct {
+    const mmi_run *run;
+    const float *src;
+    float *dst;
+    const mmi_value_info *in;  /* shape and strides of the source */
+    int64_t out_stride[MMI_MAX_RANK];
+    size_t rows_per_task, rows;
+} copy_job;
+
+static void copy_task(void *arg, size_t task, int worker)
+{
+    const copy_job *j = arg;
+    const mmi_value_info *in = j->in;
+    int32_t last = in->rank - 1;
+    size_t from = task * j->rows_per_task, to = from + j->rows_per_task;
+    (void)worker;
+
+    for (size_t r = from; r < to && r < j->rows; r++) {
+        int64_t at = 0, put = 0, rest = (int64_t)r;
+        const float *s;
+        float *d;
+        for (int32_t k = last - 1; k >= 0; k--) {
+            int64_t i = rest % in->shape[k];
+            rest /= in->shape[k];
+            at += i * in->stride[k];
+            put += i * j->out_stride[k];
+        }
+        s = j->src + at;
+        d = j->dst + put;
+        if (in->stride[last] == 1) {
+            memcpy(d, s, (size_t)in->shape[last] * sizeof *d);
+        } else {
+            for (int64_t i = 0; i < in->shape[last]; i++) d[i] = s[i * in->stride[last]];
+        }
+    }
+}
+
+static void run_copy(mmi_run *run, const mmi_value_info *in, const float *src, float *dst, const int64_t *out_stride)
+{
+    copy_job j = {run, src, dst, in, {0}, 0, 1};
+
+    if (in->rank == 0) {
+        *dst = *src;
+        return;
+    }
+    memcpy(j.out_stride, out_stride, sizeof j.out_stride);
+    for (int32_t k = 0; k < in->rank - 1; k++) j.rows *= (size_t)in->shape[k];
+    if (!in->shape[in->rank - 1]) return;
+    j.rows_per_task = 1 + 16384 / (size_t)in->shape[in->rank - 1];
+    mmi_run_tasks(run, copy_task, &j, (j.rows + j.rows_per_task - 1) / j.rows_per_task);
+}
+
+static mm_status run_contiguous(mmi_run *run, const mmi_node *n)
+{
+    run_copy(run, mmi_graph_look(run->graph, n->inputs[0]), mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output),
+             mmi_graph_look(run->graph, n->output)->stride);
+    return MM_OK;
+}
+
+static const mmi_op contiguous_op = {"contiguous", run_contiguous, NULL, 0};
+
+mmi_value mmi_contiguous(mmi_graph *g, mmi_value x)
+{
+    const mmi_value_info *v;
+    int64_t shape[MMI_MAX_RANK];
+    mmi_node *n;
+
+    if (g->status || !x) return 0;
+    v = mmi_graph_look(g, x);
+    if (mmi_graph_contiguous(g, x)) return x;
+    memcpy(shape, v->shape, sizeof shape);
+    n = mmi_graph_node(g, &contiguous_op, &x, 1, v->dtype, v->rank, shape);
+    return n ? n->output : 0;
+}
+
+static mm_status run_concat(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *out = mmi_graph_look(run->graph, n->output);
+    int64_t at = 0;
+    int32_t axis = (int32_t)n->i[0];
+
+    for (size_t i = 0; i < n->n_inputs; i++) {
+        mmi_value_info in = *mmi_graph_look(run->graph, n->inputs[i]);
+        int64_t length = in.shape[axis];
+        if (axis && in.shape[0] == 1 && out->shape[0] > 1) { /* repeated over the batch */
+            in.shape[0] = out->shape[0];
+            in.stride[0] = 0;
+        }
+        run_copy(run, &in, mmi_run_f32(run, n->inputs[i]), mmi_run_f32(run, n->output) + at * out->stride[axis], out->stride);
+        at += length;
+    }
+    return MM_OK;
+}
+
+static const mmi_op concat_op = {"concat", run_concat, NULL, 0};
+
+mmi_value mmi_concat(mmi_graph *g, int32_t axis, const mmi_value *x, size_t n)
+{
+    int64_t shape[MMI_MAX_RANK];
+    const mmi_value_info *first;
+    mmi_node *node;
+    char a[128], b[128];
+
+    if (g->status) return 0;
+    first = mmi_graph_look(g, x[0]);
+    if (axis < 0 || axis >= first->rank) return mmi_graph_fail(g, MM_E_SHAPE, "concat along axis %d", axis);
+    memcpy(shape, first->shape, sizeof shape);
+    shape[axis] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const mmi_value_info *v = mmi_graph_look(g, x[i]);
+        int fits = v->rank == first->rank;
+        for (int32_t d = 0; fits && d < v->rank; d++) {
+            if (d == axis) continue;
+            if (d == 0 && v->shape[0] > 1 && shape[0] == 1) shape[0] = v->shape[0];
+            fits = v->shape[d] == shape[d] || (d == 0 && v->shape[0] == 1);
+        }
+        if (!fits)
+            return mmi_graph_fail(g, MM_E_SHAPE, "%s and %s cannot be joined along axis %d", mmi_graph_shape_text(g, x[0], a),
+                                  mmi_graph_shape_text(g, x[i], b), axis);
+        shape[axis] += v->shape[axis];
+    }
+    node = mmi_graph_node(g, &concat_op, x, n, first->dtype, first->rank, shape);
+    if (!node) return 0;
+    node->i[0] = axis;
+    return node->output;
+}
+
+typedef struct {
+    const mmi_weight *w;
+    const int32_t *ids; /* NULL: 0, 1, 2, ... */
+    float *out;
+    size_t rows, rows_per_task;
+} lookup_job;
+
+static void lookup_task(void *arg, size_t task, int worker)
+{
+    const lookup_job *j = arg;
+    (void)worker;
+    for (size_t r = task * j->rows_per_task; r < (task + 1) * j->rows_per_task && r < j->rows; r++)
+        mmi_weight_read_row(j->w, j->ids ? (size_t)j->ids[r] : r, j->out + r * j->w->cols);
+}
+
+static void decode_rows(mmi_run *run, const mmi_weight *w, const int32_t *ids, float *out, size_t rows)
+{
+    lookup_job j = {w, ids, out, rows, 1 + 8192 / (w->cols + 1)};
+    mmi_run_tasks(run, lookup_task, &j, (rows + j.rows_per_task - 1) / j.rows_per_task);
+}
+
+static mm_status run_lookup(mmi_run *run, const mmi_node *n)
+{
+    const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[1])->weight;
+    const int32_t *ids = mmi_run_i32(run, n->inputs[0]);
+    size_t rows = (size_t)mmi_graph_elements(run->graph, n->inputs[0]);
+
+    for (size_t r = 0; r < rows; r++)
+        if (ids[r] < 0 || (size_t)ids[r] >= w->rows)
+            return mmi_fail(run->ctx, MM_E_ARGUMENT, "id %d at position %zu is outside 0..%zu, the rows of %s", ids[r], r, w->rows - 1, w->name);
+    decode_rows(run, w, ids, mmi_run_f32(run, n->output), rows);
+    return MM_OK;
+}
+
+static const mmi_op lookup_op = {"lookup", run_lookup, NULL, 0};
+
+mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table)
+{
+    mmi_value in[2] = {ids, table};
+    int64_t shape[MMI_MAX_RANK];
+    const mmi_value_info *v, *t;
+    mmi_node *n;
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, ids);
+    t = mmi_graph_look(g, table);
+    if (v->dtype != MM_DTYPE_I32 || v->rank == MMI_MAX_RANK || !t->weight || t->rank != 2)
+        return mmi_graph_fail(g, MM_E_SHAPE, "lookup needs i32 ids and a [rows, columns] weight");
+    memcpy(shape, v->shape, sizeof shape);
+    shape[v->rank] = t->shape[1];
+    n = mmi_graph_node(g, &lookup_op, in, 2, MM_DTYPE_F32, v->rank + 1, shape);
+    return n ? n->output : 0;
+}
+
+static mm_status run_weight_value(mmi_run *run, const mmi_node *n)
+{
+    const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[0])->weight;
+    decode_rows(run, w, NULL, mmi_run_f32(run, n->output), w->rows);
+    return MM_OK;
+}
+
+static const mmi_op weight_value_op = {"weight_value", run_weight_value, NULL, 0};
+
+mmi_value mmi_weight_value(mmi_graph *g, mmi_value weight)
+{
+    int64_t shape[MMI_MAX_RANK];
+    const mmi_value_info *v;
+    mmi_node *n;
+
+    if (g->status || !weight) return 0;
+    v = mmi_graph_look(g, weight);
+    memcpy(shape, v->shape, sizeof shape);
+    n = mmi_graph_node(g, &weight_value_op, &weight, 1, MM_DTYPE_F32, v->rank, shape);
+    return n ? n->output : 0;
+}
+
+typedef struct {
+    const float *pixels;
+    float *out;
+    size_t channels, height, width, patch;
+} patch_job;
+
+static void patch_task(void *arg, size_t task, int worker)
+{
+    const patch_job *j = arg;
+    size_t p = j->patch, rows = j->height / p, cols = j->width / p;
+    size_t image = task / rows, row = task % rows;
+    float *out = j->out + task * cols * j->channels * p * p;
+    (void)worker;
+
+    for (size_t col = 0; col < cols; col++)
+        for (size_t c = 0; c < j->channels; c++)
+            for (size_t y = 0; y < p; y++, out += p)
+                memcpy(out, j->pixels + ((image * j->channels + c) * j->height + row * p + y) * j->width + col * p, p * sizeof *out);
+}
+
+static mm_status run_patches(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]);
+    patch_job j = {mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output), (size_t)in->shape[1], (size_t)in->shape[2],
+                   (size_t)in->shape[3], (size_t)n->i[0]};
+    mmi_run_tasks(run, patch_task, &j, (size_t)in->shape[0] * (j.height / j.patch));
+    return MM_OK;
+}
+
+static const mmi_op patches_op = {"patches", run_patches, NULL, 0};
+
+mmi_value mmi_patches(mmi_graph *g, mmi_value pixels, int64_t patch)
+{
+    const mmi_value_info *v;
+    mmi_node *n;
+    char text[128];
+
+    if (g->status) return 0;
+    pixels = mmi_contiguous(g, pixels);
+    if (g->status) return 0;
+    v = mmi_graph_look(g, pixels);
+    if (v->rank != 4 || patch < 1 || v->shape[2] < patch || v->shape[3] < patch)
+        return mmi_graph_fail(g, MM_E_SHAPE, "pixels %s do not hold a patch of %lld x %lld", mmi_graph_shape_text(g, pixels, text),
+                              (long long)patch, (long long)patch);
+    n = mmi_graph_node(g, &patches_op, &pixels, 1, MM_DTYPE_F32, 3,
+                       (int64_t[]){v->shape[0], v->shape[2] / patch * (v->shape[3] / patch), v->shape[1] * patch * patch});
+    if (!n) return 0;
+    n->i[0] = patch;
+    return n->output;
+}
+
+typedef struct {
+    const float *x;
+    float *out;
+    int64_t h, w, c, height, width;
+} grid_job;
+
+/* Keys' kernel with a = -0.75, as torch has it: the weights of source points -1, 0, 1, 2 at distance t beyond point 0. */
+static void cubic_weights(float t, float out[4])
+{
+    const float a = -0.75f;
+    float u = t + 1;
+    out[0] = ((a * u - 5 * a) * u + 8 * a) * u - 4 * a;
+    out[1] = ((a + 2) * t - (a + 3)) * t * t + 1;
+    u = 1 - t;
+    out[2] = ((a + 2) * u - (a + 3)) * u * u + 1;
+    u = 2 - t;
+    out[3] = ((a * u - 5 * a) * u + 8 * a) * u - 4 * a;
+}
+
+static int64_t clamp(int64_t i, int64_t n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
+
+static void grid_task(void *arg, size_t task, int worker)
+{
+    const grid_job *j = arg;
+    float wy[4], wx[4], sy = ((float)task + 0.5f) * ((float)j->h / (float)j->height) - 0.5f;
+    int64_t y0 = (int64_t)floorf(sy);
+    (void)worker;
+
+    cubic_weights(sy - (float)y0, wy);
+    for (int64_t x = 0; x < j->width; x++) {
+        float sx = ((float)x + 0.5f) * ((float)j->w / (float)j->width) - 0.5f;
+        int64_t x0 = (int64_t)floorf(sx);
+        float *out = j->out + ((int64_t)task * j->width + x) * j->c;
+        cubic_weights(sx - (float)x0, wx);
+        memset(out, 0, (size_t)j->c * sizeof *out);
+        for (int i = 0; i < 4; i++)
+            for (int k = 0; k < 4; k++) {
+                const float *in = j->x + (clamp(y0 - 1 + i, j->h) * j->w + clamp(x0 - 1 + k, j->w)) * j->c;
+                float weight = wy[i] * wx[k];
+                for (int64_t c = 0; c < j->c; c++) out[c] += weight * in[c];
+            }
+    }
+}
+
+static mm_status run_resize_grid(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]), *out = mmi_graph_look(run->graph, n->output);
+    grid_job j = {mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output), in->shape[0], in->shape[1], in->shape[2],
+                  out->shape[0], out->shape[1]};
+    mmi_run_tasks(run, grid_task, &j, (size_t)out->shape[0]);
+    return MM_OK;
+}
+
+static const mmi_op resize_grid_op = {"resize_grid", run_resize_grid, NULL, 0};
+
+mmi_value mmi_resize_grid(mmi_graph *g, mmi_value x, int64_t height, int64_t width)
+{
+    const mmi_value_info *v;
+    mmi_node *n;
+    char text[128];
+
+    if (g->status) return 0;
+    x = mmi_contiguous(g, x);
+    if (g->status) return 0;
+    v = mmi_graph_look(g, x);
+    if (v->rank != 3 || height < 1 || width < 1 || v->shape[0] < 1 || v->shape[1] < 1)
+        return mmi_graph_fail(g, MM_E_SHAPE, "a grid %s cannot be resized to %lld x %lld", mmi_graph_shape_text(g, x, text),
+                              (long long)height, (long long)width);
+    n = mmi_graph_node(g, &resize_grid_op, &x, 1, MM_DTYPE_F32, 3, (int64_t[]){height, width, v->shape[2]});
+    return n ? n->output : 0;
+}
+
+static mm_status run_mean(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]);
+    const float *x = mmi_run_f32(run, n->inputs[0]);
+    float *y = mmi_run_f32(run, n->output);
+    size_t cols = (size_t)in->shape[2];
+
+    for (int64_t b = 0; b < in->shape[0]; b++, y += cols) {
+        memset(y, 0, cols * sizeof *y);
+        for (int64_t r = 0; r < in->shape[1]; r++) run->k->add(y, x + b * in->stride[0] + r * in->stride[1], y, cols);
+        run->k->scale(y, 1.0f / (float)in->shape[1], y, cols);
+    }
+    return MM_OK;
+}
+
+static const mmi_op mean_op = {"mean", run_mean, NULL, 0};
+
+mmi_value mmi_mean(mmi_graph *g, mmi_value x)
+{
+    const mmi_value_info *v;
+    mmi_node *n;
+    char text[128];
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, x);
+    if (v->rank != 3 || v->shape[1] < 1 || v->stride[2] != 1)
+        return mmi_graph_fail(g, MM_E_SHAPE, "mean over the middle axis of %s", mmi_graph_shape_text(g, x, text));
+    n = mmi_graph_node(g, &mean_op, &x, 1, MM_DTYPE_F32, 2, (int64_t[]){v->shape[0], v->shape[2]});
+    return n ? n->output : 0;
+}
+
+/* Offsets come from a caller of the run: they must rise from 0 to T. */
+static mm_status check_offsets(mmi_run *run, const int32_t *offsets, size_t segments, size_t rows)
+{
+    for (size_t s = 0; s <= segments; s++)
+        if (offsets[s] < (s ? offsets[s - 1] : 0) || (size_t)offsets[s] > rows || (s == segments && (size_t)offsets[s] != rows))
+            return mmi_fail(run->ctx, MM_E_ARGUMENT, "segment offset %zu is %d, they must rise from 0 to %zu", s, offsets[s], rows);
+    return MM_OK;
+}
+
+static mm_status run_segment(mmi_run *run, const mmi_node *n)
+{
+    size_t rows = 0, cols = 0, stride = 0, segments = (size_t)mmi_graph_look(run->graph, n->output)->shape[0];
+    const float *x = mmi_run_f32(run, n->inputs[0]);
+    const int32_t *offsets = mmi_run_i32(run, n->inputs[1]);
+    float *y = mmi_run_f32(run, n->output);
+    mm_status st;
+
+    (void)mmi_graph_rows(run->graph, n->inputs[0], &rows, &cols, &stride);
+    st = check_offsets(run, offsets, segments, rows);
+    if (st) return st;
+    for (size_t s = 0; s < segments; s++, y += cols) {
+        size_t from = (size_t)offsets[s], to = n->i[0] ? (size_t)offsets[s + 1] : from + (offsets[s + 1] > offsets[s]);
+        memset(y, 0, cols * sizeof *y);
+        for (size_t r = from; r < to; r++) run->k->add(y, x + r * stride, y, cols);
+        if (to > from + 1) run->k->scale(y, 1.0f / (float)(to - from), y, cols);
+    }
+    return MM_OK;
+}
+
+static const mmi_op segment_op = {"segment", run_segment, NULL, 0};
+
+static mmi_value segment(mmi_graph *g, mmi_value x, mmi_value offsets, int whole)
+{
+    mmi_value in[2] = {x, offsets};
+    size_t rows, cols, stride;
+    mmi_node *n;
+
+    if (g->status) return 0;
+    if (!mmi_graph_rows(g, x, &rows, &cols, &stride) || mmi_graph_look(g, offsets)->rank != 1 || mmi_graph_look(g, offsets)->shape[0] < 1)
+        return mmi_graph_fail(g, MM_E_SHAPE, "segments need rows and a vector of offsets");
+    n = mmi_graph_node(g, &segment_op, in, 2, MM_DTYPE_F32, 2, (int64_t[]){mmi_graph_look(g, offsets)->shape[0] - 1, (int64_t)cols});
+    if (!n) return 0;
+    n->i[0] = whole;
+    return n->output;
+}
+
+mmi_value mmi_segment_mean(mmi_graph *g, mmi_value x, mmi_value offsets) { return segment(g, x, offsets, 1); }
+mmi_value mmi_segment_first(mmi_graph *g, mmi_value x, mmi_value offsets) { return segment(g, x, offsets, 0); }

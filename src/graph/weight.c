@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "weight.h"
+
+#include <string.h>
+
+#include "block_quant.h"
+#include "dtype.h"
+#include "float_linear.h"
+#include "kernels.h"
+#include "quant_pack.h"
+#include "tensor.h"
+#include "thread_pool.h"
+
+_Static_assert((int)MMI_PACK_ROWS == (int)MMI_FLOAT_PACK_ROWS, "one group is 16 rows in both layouts");
+
+typedef struct {
+    const mmi_weight *w;
+    const mmi_kernels *k;
+    const unsigned char *src;
+    size_t row_bytes, group_bytes;
+} pack_job;
+
+static void pack_task(void *arg, size_t group, int worker)
+{
+    const pack_job *j = arg;
+    size_t row = group * MMI_PACK_ROWS, rows = j->w->rows - row;
+    (void)worker;
+    if (rows > MMI_PACK_ROWS) rows = MMI_PACK_ROWS;
+    if (mmi_dtype_is_quantized(j->w->dtype))
+        mmi_pack_group(j->w->dtype, j->src + row * j->row_bytes, rows, j->w->cols, (unsigned char *)j->w->packed + group * j->group_bytes);
+    else
+        j->k->float_pack(j->w->dtype, j->src + row * j->row_bytes, j->w->cols, rows, j->w->cols,
+                         (unsigned char *)j->w->packed + group * j->group_bytes);
+}
+
+static void to_f32(int32_t dtype, const void *src, float *dst, size_t n)
+{
+    const unsigned char *p = src; /* may be misaligned: fetched bytewise */
+    uint16_t h;
+
+    if (dtype == MM_DTYPE_F32) {
+        memcpy(dst, src, n * sizeof *dst);
+    } else if (dtype == MM_DTYPE_F16) {
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&h, p + 2 * i, 2);
+            dst[i] = mmi_f16_to_f32(h);
+        }
+    } else if (dtype == MM_DTYPE_BF16) {
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&h, p + 2 * i, 2);
+            dst[i] = mmi_bf16_to_f32(h);
+        }
+    } else {
+        mmi_dequantize(dtype, src, dst, n);
+    }
+}
+
+size_t mmi_weight_group_bytes(const mmi_weight *w)
+{
+    return mmi_dtype_is_quantized(w->dtype) ? mmi_pack_group_bytes(w->dtype, w->cols) : mmi_float_group_bytes(w->dtype, w->cols);
+}
+
+static int packed_bytes(const mmi_weight *w, size_t *out)
+{
+    return mmi_dtype_is_quantized(w->dtype) ? mmi_pack_bytes(w->dtype, w->rows, w->cols, out)
+                                            : mmi_float_pack_bytes(w->dtype, w->rows, w->cols, out);
+}
+
+static mm_status pack(mm_context *ctx, mmi_weight *w, const void *file_data)
+{
+    pack_job job = {w, mmi_kernels_of(ctx), file_data, 0, 0};
+    size_t bytes = 0;
+
+    if (!job.k) return MM_E_NOMEM;
+    if (packed_bytes(w, &bytes) || mmi_dtype_bytes(w->dtype, w->cols, &job.row_bytes))
+        return mmi_fail(ctx, MM_E_SHAPE, "tensor %s: rows of %zu elements cannot be packed as %s", w->name, w->cols, mm_dtype_name(w->dtype));
+    job.group_bytes = mmi_weight_group_bytes(w);
+    w->packed = mmi_alloc(ctx, bytes);
+    if (!w->packed) return MM_E_NOMEM;
+    mmi_thread_pool_run(mmi_context_pool(ctx), pack_task, &job, (w->rows + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS, NULL);
+    return MM_OK;
+}
+
+mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place)
+{
+    size_t elements = 0, expected = 0;
+    int aligned = mmi_dtype_get(w->dtype) && (uintptr_t)file_data % mmi_dtype_get(w->dtype)->block_bytes == 0;
+    mm_status st = mmi_tensor_measure(ctx, w->dtype, w->rank, w->shape, &elements, &expected);
+
+    *in_place = 0;
+    if (st) return st;
+    if (bytes != expected)
+        return mmi_fail(ctx, MM_E_FORMAT, "tensor %s has %zu bytes, its shape and type need %zu", w->name, bytes, expected);
+    if (w->dtype != MM_DTYPE_F32 && w->dtype != MM_DTYPE_F16 && w->dtype != MM_DTYPE_BF16 && !mmi_dtype_is_quantized(w->dtype))
+        return mmi_fail(ctx, MM_E_DTYPE, "tensor %s is %s, a weight must be F32, F16, BF16 or a block-quantized type", w->name,
+                        mm_dtype_name(w->dtype));
+    w->rows = w->rank > 1 ? (size_t)w->shape[0] : 1;
+    w->cols = w->rows ? elements / w->rows : 0;
+
+    if (w->rank < 2) {
+        float *p;
+        if (w->dtype == MM_DTYPE_F32 && (uintptr_t)file_data % sizeof(float) == 0) {
+            w->data = file_data;
+            *in_place = 1;
+            return MM_OK;
+        }
+        p = mmi_alloc_array(ctx, elements, sizeof *p);
+        if (!p) return MM_E_NOMEM;
+        to_f32(w->dtype, file_data, p, elements);
+        w->data = p;
+        w->data_owned = 1;
+        w->dtype = MM_DTYPE_F32;
+        return MM_OK;
+    }
+    if (mmi_dtype_is_quantized(w->dtype)) return pack(ctx, w, file_data);
+    if (multiplied && ctx->cpu_level > MM_CPU_REFERENCE) {
+        void *copy = NULL;
+        if (!aligned) {
+            copy = mmi_alloc(ctx, bytes);
+            if (!copy) return MM_E_NOMEM;
+            memcpy(copy, file_data, bytes);
+        }
+        st = pack(ctx, w, copy ? copy : file_data);
+        mmi_free(copy);
+        return st;
+    }
+    if (aligned) {
+        w->data = file_data;
+        *in_place = 1;
+        return MM_OK;
+    }
+    w->data = mmi_alloc(ctx, bytes);
+    if (!w->data) return MM_E_NOMEM;
+    memcpy((void *)(uintptr_t)w->data, file_data, bytes);
+    w->data_owned = 1;
+    return MM_OK;
+}
+
+void mmi_weight_clear(mmi_weight *w)
+{
+    mmi_free(w->name);
+    mmi_free(w->packed);
+    if (w->data_owned) mmi_free((void *)(uintptr_t)w->data);
+    memset(w, 0, sizeof *w);
+}
+
+void mmi_weight_read_row(const mmi_weight *w, size_t row, float *out)
+{
+    if (w->packed) {
+        const unsigned char *group = (const unsigned char *)w->packed + row / MMI_PACK_ROWS * mmi_weight_group_bytes(w);
+        size_t r = row % MMI_PACK_ROWS;
+        if (mmi_dtype_is_quantized(w->dtype)) {
+            mmi_unpack_row(w->dtype, group, r, w->cols, out);
+        } else if (w->dtype == MM_DTYPE_F32) {
+            for (size_t i = 0; i < w->cols; i++) out[i] = ((const float *)(const void *)group)[i * MMI_FLOAT_PACK_ROWS + r];
+        } else {
+            const uint16_t *half = (const uint16_t *)(const void *)group + r;
+            for (size_t i = 0; i < w->cols; i++, half += MMI_FLOAT_PACK_ROWS)
+                out[i] = w->dtype == MM_DTYPE_F16 ? mmi_f16_to_f32(*half) : mmi_bf16_to_f32(*half);
+        }
+        return;
+    }
+    to_f32(w->dtype, (const unsigned char *)w->data + row * w->cols * mmi_dtype_get(w->dtype)->block_bytes, out, w->cols);
+}
+
+size_t mmi_weight_bytes(const mmi_weight *w)
+{
+    size_t n = 0;
+    if (w->packed) return packed_bytes(w, &n) ? 0 : n;
+    return mmi_dtype_bytes(w->dtype, w->rows * w->cols, &n) ? 0 : n;
+}

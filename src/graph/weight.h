@@ -1,0 +1,39 @@
+/* A weight: named, immutable elements of a model as the graph reads them.
+ * SPDX-License-Identifier: MIT */
+#ifndef MMI_WEIGHT_H
+#define MMI_WEIGHT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "context.h"
+#include "mm_tensor.h"
+
+typedef struct {
+    char *name; /* as in the file; owned by the model */
+    int32_t dtype;
+    int32_t rank;
+    int64_t shape[MM_TENSOR_MAX_RANK];
+    size_t rows; /* product of the dimensions before `cols` */
+    size_t cols; /* of a matrix: product of all dimensions but the first; of a vector: 1 row of all elements */
+    const void *data; /* plain row-major elements, aligned to their type; NULL when packed */
+    void *packed;     /* groups of 16 rows: quant_pack.h or float_linear.h; owned by the model */
+    int data_owned;   /* data is a block of ours, else it lies in a mapped file */
+} mmi_weight;
+
+/* Take `bytes` of file elements as this weight, its name, dtype and shape being set. Vectors become f32; quantized matrices, and
+ * those of floats that are `multiplied` where the context's level has a kernel for it, are packed on the context's threads;
+ * misaligned data is copied; the rest stays where it is (*in_place tells). */
+mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place);
+void mmi_weight_clear(mmi_weight *w); /* frees what it owns, the name included */
+
+/* Row `row` as f32. */
+void mmi_weight_read_row(const mmi_weight *w, size_t row, float *out);
+
+/* Bytes that the weight takes in memory, mapped or not. */
+size_t mmi_weight_bytes(const mmi_weight *w);
+
+/* Bytes of a packed group of 16 rows. */
+size_t mmi_weight_group_bytes(const mmi_weight *w);
+
+#endif

@@ -1,0 +1,16 @@
+/* Vectors for texts and pictures. SPDX-License-Identifier: MIT */
+#ifndef MMI_EMBEDDING_H
+#define MMI_EMBEDDING_H
+
+#include "model.h"
+#include "tensor.h"
+
+/* mm_model_embed_texts and mm_model_embed_images of mm_model.h. */
+mm_status mmi_embed_texts(mm_context *ctx, const mm_model *m, const char *const *texts, size_t count, int normalize, mm_tensor **out);
+mm_status mmi_embed_images(mm_context *ctx, const mm_model *m, const mm_image *const *images, size_t count, int normalize, mm_tensor **out);
+
+/* mm_model_preprocess_image and mm_model_classify_image of mm_model.h. */
+mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out);
+mm_status mmi_classify_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out);
+
+#endif

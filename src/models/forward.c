@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "forward.h"
+
+#include <string.h>
+
+#include "dtype.h"
+#include "io.h"
+#include "plan.h"
+#include "run.h"
+
+/* An input as the graph takes it: integers as i32, numbers as f32. */
+static mm_status convert(mm_context *ctx, const char *name, const mm_tensor *t, void **out)
+{
+    size_t n = (size_t)mm_tensor_elements(t);
+    const void *src = mm_tensor_const_data(t);
+    int32_t *i;
+    float *f;
+
+    *out = mmi_alloc_array(ctx, n, 4);
+    if (!*out) return MM_E_NOMEM;
+    i = *out;
+    f = *out;
+    switch (mm_tensor_dtype(t)) {
+    case MM_DTYPE_F32:
+    case MM_DTYPE_I32: memcpy(*out, src, n * 4); return MM_OK;
+    case MM_DTYPE_F16:
+        for (size_t k = 0; k < n; k++) f[k] = mmi_f16_to_f32(((const uint16_t *)src)[k]);
+        return MM_OK;
+    case MM_DTYPE_BF16:
+        for (size_t k = 0; k < n; k++) f[k] = mmi_bf16_to_f32(((const uint16_t *)src)[k]);
+        return MM_OK;
+    case MM_DTYPE_U8:
+        for (size_t k = 0; k < n; k++) i[k] = ((const uint8_t *)src)[k];
+        return MM_OK;
+    case MM_DTYPE_I64:
+        for (size_t k = 0; k < n; k++) {
+            int64_t v;
+            memcpy(&v, (const char *)src + 8 * k, 8);
+            if (v < INT32_MIN || v > INT32_MAX) return mmi_fail(ctx, MM_E_ARGUMENT, "input %s holds %lld, which is out of range", name, (long long)v);
+            i[k] = (int32_t)v;
+        }
+        return MM_OK;
+    default: return mmi_fail(ctx, MM_E_DTYPE, "input %s is %s, expected numbers", name, mm_dtype_name(mm_tensor_dtype(t)));
+    }
+}
+
+static int is_integer(int32_t dtype) { return dtype == MM_DTYPE_I32 || dtype == MM_DTYPE_I64 || dtype == MM_DTYPE_U8; }
+
+static mm_status add_input(mm_context *ctx, mmi_io *io, const char *name, int32_t dtype, int32_t rank, const int64_t *shape)
+{
+    if (io->n_inputs == MMI_IO_MAX) return mmi_fail(ctx, MM_E_LIMIT, "more than %d inputs", MMI_IO_MAX);
+    io->inputs[io->n_inputs++] = (mmi_io_entry){name, mmi_graph_input(io->g, name, dtype, rank, shape), 0};
+    return io->g->status;
+}
+
+/* Positions 0 .. T-1 of each row of input_ids, for a model that was not given its own. */
+static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, void **data)
+{
+    const mm_tensor *ids = mm_tensor_map_get(inputs, "input_ids");
+    const int64_t *shape = mm_tensor_shape(ids);
+    int32_t *p;
+
+    if (!ids || mm_tensor_rank(ids) != 2 || mm_tensor_map_get(inputs, "position_ids")) return MM_OK;
+    p = *data = mmi_alloc_array(ctx, (size_t)mm_tensor_elements(ids), sizeof *p);
+    if (!p) return MM_E_NOMEM;
+    if (shape[1] > INT32_MAX) return mmi_fail(ctx, MM_E_LIMIT, "input_ids has %lld tokens", (long long)shape[1]);
+    for (int64_t b = 0; b < shape[0]; b++)
+        for (int64_t t = 0; t < shape[1]; t++) *p++ = (int32_t)t;
+    return add_input(ctx, io, "position_ids", MM_DTYPE_I32, 2, shape);
+}
+
+static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outputs)
+{
+    mm_status st = mm_tensor_map_create(ctx, outputs);
+
+    for (size_t i = 0; i < io->n_outputs && !st; i++) {
+        const mmi_value_info *v = mmi_graph_look(io->g, io->outputs[i].value);
+        mm_tensor *t = NULL;
+        st = mm_tensor_copy(ctx, MM_DTYPE_F32, v->rank, v->shape, mmi_graph_result(io->g, io->outputs[i].value), &t);
+        if (!st) st = mm_tensor_map_set(ctx, *outputs, io->outputs[i].name, t);
+        mm_tensor_release(t);
+    }
+    if (st) {
+        mm_tensor_map_destroy(*outputs);
+        *outputs = NULL;
+    }
+    return st;
+}
+
+mm_status mmi_forward(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, const char *const *wanted, mm_tensor_map **outputs)
+{
+    mmi_io io = {0};
+    void *data[MMI_IO_MAX + 1] = {NULL};
+    size_t given = mm_tensor_map_count(inputs);
+    mm_status st;
+
+    *outputs = NULL;
+    if (given >= MMI_IO_MAX) return mmi_fail(ctx, MM_E_LIMIT, "%zu inputs, allowed are %d", given, MMI_IO_MAX - 1);
+    if ((st = mmi_graph_create(ctx, &io.g))) return st;
+    io.model = m;
+    io.wanted = wanted;
+    for (size_t i = 0; i < given && !st; i++) {
+        const char *name = mm_tensor_map_name(inputs, i);
+        const mm_tensor *t = mm_tensor_map_at(inputs, i);
+        if (!mm_tensor_elements(t)) st = mmi_fail(ctx, MM_E_SHAPE, "input %s is empty", name);
+        if (!st) st = convert(ctx, name, t, &data[i]);
+        if (!st) st = add_input(ctx, &io, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t));
+    }
+    if (!st && m->info.vocabulary) st = add_positions(ctx, &io, inputs, &data[given]);
+    if (st) goto cleanup;
+    m->arch->build(&io);
+    if ((st = mmi_graph_plan(io.g))) goto cleanup;
+    for (size_t i = 0; i < given; i++)
+        if (!io.inputs[i].used) {
+            st = mmi_fail(ctx, MM_E_ARGUMENT, "%s does not take an input %s", m->class_name, io.inputs[i].name);
+            goto cleanup;
+        }
+    for (size_t i = 0; i < io.n_inputs; i++) mmi_graph_bind(io.g, io.inputs[i].value, data[i]);
+    st = mmi_graph_run(io.g, NULL);
+    if (!st) st = collect(ctx, &io, outputs);
+cleanup:
+    mmi_graph_destroy(io.g);
+    for (size_t i = 0; i <= given; i++) mmi_free(data[i]);
+    return st;
+}

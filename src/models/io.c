@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#include "io.h"
+
+#include <string.h>
+
+#include "dtype.h"
+#include "shape_ops.h"
+
+mmi_value mmi_io_input(mmi_io *io, const char *name)
+{
+    for (size_t i = 0; i < io->n_inputs; i++)
+        if (!strcmp(io->inputs[i].name, name)) {
+            io->inputs[i].used = 1;
+            return io->inputs[i].value;
+        }
+    return 0;
+}
+
+mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank)
+{
+    mmi_value v = mmi_io_input(io, name);
+    const mmi_value_info *i;
+
+    if (!v || io->g->status) return 0;
+    i = mmi_graph_look(io->g, v);
+    if (i->dtype != dtype) return mmi_graph_fail(io->g, MM_E_DTYPE, "input %s must be %s", name, dtype == MM_DTYPE_F32 ? "floating point" : "integer");
+    if (i->rank != rank) return mmi_graph_fail(io->g, MM_E_SHAPE, "input %s has %d dimensions, expected %d", name, i->rank, rank);
+    return v;
+}
+
+mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t rank)
+{
+    mmi_value v = mmi_io_optional(io, name, dtype, rank);
+    if (v || io->g->status) return v;
+    return mmi_graph_fail(io->g, MM_E_ARGUMENT, "input %s is missing", name);
+}
+
+int mmi_io_wants(const mmi_io *io, const char *name)
+{
+    if (!io->wanted) return 1;
+    for (const char *const *w = io->wanted; *w; w++)
+        if (!strcmp(*w, name)) return 1;
+    return 0;
+}
+
+void mmi_io_output(mmi_io *io, const char *name, mmi_value v)
+{
+    v = mmi_contiguous(io->g, v);
+    if (io->g->status || !v || !mmi_io_wants(io, name)) return;
+    if (io->n_outputs == MMI_IO_MAX) {
+        mmi_graph_fail(io->g, MM_E_INTERNAL, "more than %d outputs", MMI_IO_MAX);
+        return;
+    }
+    mmi_graph_output(io->g, name, v);
+    io->outputs[io->n_outputs++] = (mmi_io_entry){name, v, 1};
+}
+
+mmi_value mmi_io_find_output(const mmi_io *io, const char *name)
+{
+    for (size_t i = 0; i < io->n_outputs; i++)
+        if (!strcmp(io->outputs[i].name, name)) return io->outputs[i].value;
+    return 0;
+}
+
+mmi_value mmi_io_weight(mmi_io *io, int slot, int64_t layer) { return mmi_graph_weight(io->g, mmi_model_weight(io->model, slot, layer)); }

@@ -1,0 +1,36 @@
+/* The named inputs and outputs of one graph of a model, as its builder sees them. SPDX-License-Identifier: MIT */
+#ifndef MMI_IO_H
+#define MMI_IO_H
+
+#include "graph.h"
+#include "model.h"
+
+enum { MMI_IO_MAX = 32 };
+
+typedef struct {
+    const char *name;
+    mmi_value value;
+    int used; /* inputs: some builder asked for it; outputs: wanted is decided by mmi_io_wants */
+} mmi_io_entry;
+
+struct mmi_io {
+    mmi_graph *g;
+    const mm_model *model;
+    int cached;          /* decode over the run's caches */
+    int last_only;       /* of the hidden states, only the last token's are needed for the logits */
+    mmi_value segments;  /* i32 [n + 1], texts one behind another in a batch of 1; 0: none */
+    mmi_io_entry inputs[MMI_IO_MAX], outputs[MMI_IO_MAX];
+    size_t n_inputs, n_outputs;
+    const char *const *wanted; /* names of the outputs to make, NULL at the end; NULL: all */
+};
+
+mmi_value mmi_io_input(mmi_io *io, const char *name);   /* 0: not given */
+mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* fails the graph when absent or of another kind */
+mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* 0 when absent; fails when of another kind */
+int mmi_io_wants(const mmi_io *io, const char *name);
+void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
+mmi_value mmi_io_find_output(const mmi_io *io, const char *name);
+
+mmi_value mmi_io_weight(mmi_io *io, int slot, int64_t layer); /* a weight as a graph value; 0 when absent */
+
+#endif

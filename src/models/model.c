@@ -1,0 +1,442 @@
+/* Opening: the architecture is found by name, its configuration read, every weight of its table looked up, its shape checked, and only
+ * then taken. SPDX-License-Identifier: MIT */
+#include "model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dtype.h"
+#include "gguf_tokenizer.h"
+#include "quant_pack.h"
+#include "registry.h"
+#include "size.h"
+
+static mm_status model_new(mm_context *ctx, const char *path, const char *format, mm_model **out)
+{
+    mm_model *m = mmi_zalloc(ctx, sizeof *m);
+
+    *out = m;
+    if (!m) return MM_E_NOMEM;
+    atomic_init(&m->references, 1);
+    m->pooling = MMI_POOL_MEAN;
+    m->path = mmi_strdup(ctx, path);
+    m->format = mmi_strdup(ctx, format);
+    return m->path && m->format ? MM_OK : MM_E_NOMEM;
+}
+
+void mmi_model_retain(mm_model *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
+
+void mmi_model_release(mm_model *m)
+{
+    if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
+    for (size_t i = 0; i < m->n_weights; i++) mmi_weight_clear(&m->weights[i]);
+    mmi_weight_clear(&m->inverse_frequencies);
+    for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_release(m->maps[i]);
+    for (size_t i = 0; m->labels && i < m->n_labels; i++) mmi_free(m->labels[i]);
+    mmi_tokenizer_release(m->tokenizer);
+    mmi_chat_template_destroy(m->chat_template);
+    mmi_free(m->labels);
+    mmi_free(m->maps);
+    mmi_free(m->weights);
+    mmi_free(m->slots);
+    mmi_free(m->config);
+    mmi_free(m->class_name);
+    mmi_free(m->path);
+    mmi_free(m->format);
+    mmi_free(m->dtypes);
+    mmi_free(m->bos_text);
+    mmi_free(m->eos_text);
+    mmi_free(m);
+}
+
+const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer)
+{
+    int32_t i = m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)slot];
+    return i ? &m->weights[i - 1] : NULL;
+}
+
+size_t mmi_model_parameters(const mm_model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rows * m->weights[i].cols;
+    return n;
+}
+
+size_t mmi_model_weight_bytes(const mm_model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_weights; i++) n += mmi_weight_bytes(&m->weights[i]);
+    return n;
+}
+
+/* Where tensors come from: a GGUF file or safetensors. */
+typedef struct {
+    const mmi_gguf *gguf;
+    const mmi_safetensors *safetensors;
+    const char *name; /* for messages */
+} source;
+
+typedef struct {
+    int32_t dtype;
+    const char *dtype_name;
+    int32_t rank;
+    int64_t shape[MM_TENSOR_MAX_RANK];
+    const void *data;
+    size_t bytes;
+    mmi_file_map *map;
+} found_tensor;
+
+static int find_tensor(const source *s, const char *name, found_tensor *out)
+{
+    if (s->gguf) {
+        const mmi_gguf_tensor *t = mmi_gguf_tensor_find(s->gguf, name);
+        if (!t) return 0;
+        *out = (found_tensor){t->dtype, "a ggml type that libmm does not read", t->rank, {0}, t->data, t->bytes, mmi_gguf_map(s->gguf)};
+        memcpy(out->shape, t->shape, sizeof t->shape);
+    } else {
+        const mmi_safetensors_tensor *t = mmi_safetensors_find(s->safetensors, name);
+        if (!t) return 0;
+        *out = (found_tensor){t->dtype, t->file_type, t->rank, {0}, t->data, t->bytes, t->map};
+        memcpy(out->shape, t->shape, sizeof t->shape);
+    }
+    return 1;
+}
+
+/* A row's name with the layer put in and one of the prefixes before it. */
+static int format_name(char *out, size_t size, const char *prefix, const char *pattern, int64_t layer)
+{
+    const char *mark = strchr(pattern, '%');
+    int n = mark ? snprintf(out, size, "%s%.*s%lld%s", prefix, (int)(mark - pattern), pattern, (long long)layer, mark + 1)
+                 : snprintf(out, size, "%s%s", prefix, pattern);
+    return n >= 0 && (size_t)n < size;
+}
+
+static int find_row(const mm_model *m, const source *s, const mmi_weight_row *row, int64_t layer, char *name, size_t size, found_tensor *out)
+{
+    if (s->gguf) return row->gguf && format_name(name, size, "", row->gguf, layer) && find_tensor(s, name, out);
+    if (!row->hf) return 0;
+    for (const char *const *p = m->arch->prefixes; *p; p++)
+        if (format_name(name, size, *p, row->hf, layer) && find_tensor(s, name, out)) return 1;
+    (void)format_name(name, size, m->arch->prefixes[0], row->hf, layer);
+    return 0;
+}
+
+/* The shape that a row's text asks for: "2I,C" with the model's numbers. */
+static int32_t expected_shape(const mm_model *m, const char *text, int64_t shape[MM_TENSOR_MAX_RANK])
+{
+    int32_t rank = 0;
+
+    while (*text) {
+        int64_t n = 0;
+        int digits = 0;
+        for (; *text >= '0' && *text <= '9'; text++, digits = 1) n = n * 10 + (*text - '0');
+        if (*text && *text != ',') n = (digits ? n : 1) * m->arch->dimension(m, *text++);
+        shape[rank++] = n;
+        if (*text == ',') text++;
+    }
+    return rank;
+}
+
+static void shape_text(const int64_t *shape, int32_t rank, char out[128])
+{
+    size_t at = 0;
+    out[at++] = '[';
+    for (int32_t d = 0; d < rank && at < 110; d++) at += (size_t)snprintf(out + at, 128 - at, d ? ", %lld" : "%lld", (long long)shape[d]);
+    snprintf(out + at, 128 - at, "]");
+}
+
+/* Equal but for leading ones. */
+static int same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_t b_rank)
+{
+    while (a_rank > b_rank && *a == 1) a++, a_rank--;
+    while (b_rank > a_rank && *b == 1) b++, b_rank--;
+    return a_rank == b_rank && !memcmp(a, b, (size_t)a_rank * sizeof *a);
+}
+
+static mm_status keep_map(mm_context *ctx, mm_model *m, mmi_file_map *map)
+{
+    mmi_file_map **grown;
+
+    for (size_t i = m->n_maps; i-- > 0;)
+        if (m->maps[i] == map) return MM_OK;
+    grown = mmi_realloc(ctx, m->maps, (m->n_maps + 1) * sizeof *grown);
+    if (!grown) return MM_E_NOMEM;
+    m->maps = grown;
+    mmi_file_map_retain(map);
+    m->maps[m->n_maps++] = map;
+    return MM_OK;
+}
+
+static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
+{
+    int64_t shape[MM_TENSOR_MAX_RANK] = {0};
+    int32_t rank = expected_shape(m, row->shape, shape);
+    char name[256], have[128], want[128];
+    found_tensor t;
+    mmi_weight *w;
+    int in_place = 0;
+    mm_status st;
+
+    if (!find_row(m, s, row, layer, name, sizeof name, &t)) {
+        if ((row->flags & MMI_ROW_OPTIONAL) || (s->gguf && !row->gguf)) return MM_OK;
+        return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", s->name, name);
+    }
+    if (t.dtype < 0) return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which libmm does not compute with", s->name, name, t.dtype_name);
+    if (!same_shape(t.shape, t.rank, shape, rank)) {
+        shape_text(t.shape, t.rank, have);
+        shape_text(shape, rank, want);
+        return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s is %s, expected %s", s->name, name, have, want);
+    }
+    if (mmi_grow(ctx, (void **)&m->weights, capacity, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
+    w = &m->weights[m->n_weights];
+    memset(w, 0, sizeof *w);
+    w->name = mmi_strdup(ctx, name);
+    if (!w->name) return MM_E_NOMEM;
+    w->dtype = t.dtype;
+    w->rank = rank;
+    memcpy(w->shape, shape, sizeof shape);
+    m->n_weights++;
+    st = keep_map(ctx, m, t.map);
+    if (!st) st = mmi_weight_adopt(ctx, w, t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
+    if (st) return st;
+    if (!in_place) mmi_file_map_forget(t.map, t.data, t.bytes);
+    m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;
+    return MM_OK;
+}
+
+static mm_status list_dtypes(mm_context *ctx, mm_model *m)
+{
+    mmi_text text = {0};
+
+    for (int32_t d = 0; d <= MM_DTYPE_Q6_K; d++) {
+        size_t n = 0;
+        for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rank > 1 && m->weights[i].dtype == d;
+        if (n && mmi_text_format(ctx, &text, "%s%s x %zu", text.size ? ", " : "", mm_dtype_name(d), n)) {
+            mmi_text_clear(&text);
+            return MM_E_NOMEM;
+        }
+    }
+    m->dtypes = text.data;
+    return MM_OK;
+}
+
+static mm_status load_weights(mm_context *ctx, mm_model *m, const source *s)
+{
+    const mmi_architecture *a = m->arch;
+    size_t capacity = 0;
+    mm_status st = MM_OK;
+
+    for (size_t r = 0; r < a->n_rows; r++) m->n_slots = mmi_size_max(m->n_slots, (size_t)a->rows[r].slot + 1);
+    m->slots = mmi_zalloc_array(ctx, (size_t)(m->info.layers + 1) * m->n_slots, sizeof *m->slots);
+    if (!m->slots) return MM_E_NOMEM;
+    for (int64_t layer = -1; layer < m->info.layers && !st; layer++) {
+        for (size_t r = 0; r < a->n_rows && !st; r++) {
+            const mmi_weight_row *row = &a->rows[r];
+            const char *pattern = row->hf ? row->hf : row->gguf;
+            if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~m->info.features)) continue;
+            st = load_row(ctx, m, s, row, layer, &capacity);
+        }
+        if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, m->info.layers + 1);
+    }
+    if (!st && a->prepare) st = a->prepare(ctx, m);
+    return st ? st : list_dtypes(ctx, m);
+}
+
+static mm_status adopt_architecture(mm_context *ctx, mm_model *m, const mmi_architecture *arch, const char *class_name, size_t n)
+{
+    m->arch = arch;
+    m->class_name = mmi_alloc(ctx, n + 1);
+    m->config = mmi_zalloc(ctx, arch->config_bytes);
+    if (!m->class_name || !m->config) return MM_E_NOMEM;
+    memcpy(m->class_name, class_name, n);
+    m->class_name[n] = 0;
+    return MM_OK;
+}
+
+static void add_end_token(mm_model *m, int64_t id)
+{
+    if (id < 0 || id >= m->info.vocabulary || m->n_end_tokens == MMI_MAX_END_TOKENS) return;
+    for (size_t i = 0; i < m->n_end_tokens; i++)
+        if (m->end_tokens[i] == id) return;
+    m->end_tokens[m->n_end_tokens++] = (int32_t)id;
+}
+
+/* Texts of the tokens that templates name, and the end token. */
+static mm_status note_special_tokens(mm_context *ctx, mm_model *m)
+{
+    const char *bos, *eos;
+    size_t n;
+
+    if (!m->tokenizer) return MM_OK;
+    if (mmi_tokenizer_size(m->tokenizer) > m->info.vocabulary) {
+        /* Ids without an embedding cannot be computed: the look-up refuses them when they come up. */
+        mmi_log(ctx, MM_LOG_WARNING, "the tokenizer has %lld tokens, the model embeds %lld", (long long)mmi_tokenizer_size(m->tokenizer),
+                (long long)m->info.vocabulary);
+    }
+    bos = mmi_tokenizer_token(m->tokenizer, mmi_tokenizer_special(m->tokenizer, MMI_SPECIAL_BOS), &n);
+    eos = mmi_tokenizer_token(m->tokenizer, mmi_tokenizer_special(m->tokenizer, MMI_SPECIAL_EOS), &n);
+    m->bos_text = mmi_strdup(ctx, bos ? bos : "");
+    m->eos_text = mmi_strdup(ctx, eos ? eos : "");
+    if (!m->bos_text || !m->eos_text) return MM_E_NOMEM;
+    add_end_token(m, mmi_tokenizer_special(m->tokenizer, MMI_SPECIAL_EOS));
+    return MM_OK;
+}
+
+/* A part of the model that may be missing: what libmm does not support is left out with a warning, what is broken is an error. */
+static mm_status tolerate(mm_context *ctx, mm_status st, const char *what)
+{
+    if (st != MM_E_UNSUPPORTED) return st;
+    mmi_log(ctx, MM_LOG_WARNING, "the model is opened without its %s: %s", what, ctx->error);
+    return MM_OK;
+}
+
+static mm_status read_template(mm_context *ctx, mm_model *m, const char *text, size_t n)
+{
+    mm_status st = mmi_chat_template_create(ctx, text, n, &m->chat_template);
+    /* A template that does not parse takes chat away, not the model. */
+    if (st == MM_E_FORMAT || st == MM_E_LIMIT) st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s", ctx->error);
+    return tolerate(ctx, st, "chat template");
+}
+
+static mm_status open_gguf(mm_context *ctx, const char *path, mm_model **out)
+{
+    mmi_gguf *f = NULL;
+    mm_model *m = NULL;
+    const mmi_architecture *arch;
+    const char *name = NULL, *tokenizer = NULL, *text = NULL;
+    size_t n = 0, tokenizer_size = 0, text_size = 0;
+    int64_t id = -1;
+    mm_status st;
+
+    if ((st = mmi_gguf_open(ctx, path, &f))) goto cleanup;
+    if ((st = model_new(ctx, path, "gguf", &m))) goto cleanup;
+    if ((st = mmi_gguf_string(ctx, f, "general.architecture", 1, &name, &n))) goto cleanup;
+    arch = mmi_registry_find_gguf(name, n);
+    if (!arch) {
+        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported", path, (int)mmi_size_min(n, 60), name);
+        goto cleanup;
+    }
+    if ((st = adopt_architecture(ctx, m, arch, name, n))) goto cleanup;
+    if ((st = arch->read_gguf(ctx, m, f))) goto cleanup;
+    if ((st = load_weights(ctx, m, &(source){f, NULL, path}))) goto cleanup;
+    if ((st = mmi_gguf_string(ctx, f, "tokenizer.ggml.model", 0, &tokenizer, &tokenizer_size))) goto cleanup;
+    if (tokenizer && (st = tolerate(ctx, mmi_tokenizer_from_gguf(ctx, f, &m->tokenizer), "tokenizer"))) goto cleanup;
+    if ((st = note_special_tokens(ctx, m))) goto cleanup;
+    if ((st = mmi_gguf_i64(ctx, f, "tokenizer.ggml.eot_token_id", 0, -1, INT32_MAX, &id))) goto cleanup;
+    add_end_token(m, id);
+    if ((st = mmi_gguf_string(ctx, f, "tokenizer.chat_template", 0, &text, &text_size))) goto cleanup;
+    if (text && (st = read_template(ctx, m, text, text_size))) goto cleanup;
+    *out = m;
+    m = NULL;
+cleanup:
+    mmi_model_release(m);
+    mmi_gguf_destroy(f);
+    return st;
+}
+
+/* eos_token_id is a number or a list of numbers. */
+static void read_end_tokens(mm_model *m, const mmi_json *doc)
+{
+    const mmi_json_node *node = doc ? mmi_json_get(mmi_json_root(doc), "eos_token_id") : NULL;
+    double v;
+
+    if (mmi_json_number(node, &v)) add_end_token(m, (int64_t)v);
+    for (node = mmi_json_kind_of(node) == MMI_JSON_ARRAY ? mmi_json_first(node) : NULL; node; node = mmi_json_next(node))
+        if (mmi_json_number(node, &v)) add_end_token(m, (int64_t)v);
+}
+
+static const char *template_of(const mmi_hf_directory *d)
+{
+    const mmi_json_node *node = d->tokenizer_config ? mmi_json_get(mmi_json_root(d->tokenizer_config), "chat_template") : NULL;
+
+    if (d->chat_template) return d->chat_template;
+    if (d->chat_template_json) return mmi_json_string(mmi_json_get(mmi_json_root(d->chat_template_json), "chat_template"));
+    if (mmi_json_kind_of(node) == MMI_JSON_ARRAY) { /* named templates: the default one */
+        for (node = mmi_json_first(node); node; node = mmi_json_next(node)) {
+            const char *name = mmi_json_string(mmi_json_get(node, "name"));
+            if (name && !strcmp(name, "default")) return mmi_json_string(mmi_json_get(node, "template"));
+        }
+    }
+    return mmi_json_string(node);
+}
+
+/* sentence-transformers: 1_Pooling/config.json and max_seq_length's stand-in, the tokenizer's truncation. */
+static mm_status read_pooling(mm_context *ctx, mm_model *m, const mmi_hf_directory *d)
+{
+    static const char *const other[] = {"pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens",
+                                        "pooling_mode_lasttoken"};
+    const mmi_json_node *root;
+    int mean = 0, first = 0;
+    mm_status st;
+
+    if (m->tokenizer) m->max_text = mmi_tokenizer_truncation(m->tokenizer);
+    if (!d->pooling) return MM_OK;
+    root = mmi_json_root(d->pooling);
+    if ((st = mmi_json_bool(ctx, d->pooling, root, "pooling_mode_mean_tokens", 0, &mean))) return st;
+    if ((st = mmi_json_bool(ctx, d->pooling, root, "pooling_mode_cls_token", 0, &first))) return st;
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (mmi_json_true(mmi_json_get(root, other[i])))
+            return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s is not supported", mmi_json_name(d->pooling), other[i]);
+    if (mean == first) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: one of mean and cls pooling is expected", mmi_json_name(d->pooling));
+    m->pooling = mean ? MMI_POOL_MEAN : MMI_POOL_FIRST;
+    m->is_sentence_model = 1;
+    return MM_OK;
+}
+
+static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_directory *d)
+{
+    const mmi_json *doc = d->preprocessor_config ? d->preprocessor_config : d->processor_config;
+    mm_status st;
+
+    if (!m->info.sees || !doc) return MM_OK;
+    st = mmi_image_processor_from_json(ctx, doc, m->arch->processor, &m->processor);
+    m->has_processor = !st;
+    return tolerate(ctx, st, "image processor");
+}
+
+static mm_status open_directory(mm_context *ctx, const char *path, mm_model **out)
+{
+    mmi_hf_directory *d = NULL;
+    mm_model *m = NULL;
+    const mmi_architecture *arch;
+    const char *class_name, *text;
+    mm_status st;
+
+    if ((st = mmi_hf_directory_open(ctx, path, &d))) goto cleanup;
+    if ((st = model_new(ctx, path, "safetensors", &m))) goto cleanup;
+    class_name = mmi_json_string(mmi_json_first(mmi_json_get(mmi_json_root(d->config), "architectures")));
+    if (!class_name) {
+        st = mmi_fail(ctx, MM_E_FORMAT, "%s names no class in \"architectures\"", mmi_json_name(d->config));
+        goto cleanup;
+    }
+    arch = mmi_registry_find_class(class_name);
+    if (!arch) {
+        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: architecture \"%.60s\" is not supported", mmi_json_name(d->config), class_name);
+        goto cleanup;
+    }
+    if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
+    if ((st = arch->read_hf(ctx, m, d->config))) goto cleanup;
+    if ((st = load_weights(ctx, m, &(source){NULL, d->weights, path}))) goto cleanup;
+    if (d->tokenizer && m->info.vocabulary &&
+        (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
+        goto cleanup;
+    if ((st = note_special_tokens(ctx, m))) goto cleanup;
+    read_end_tokens(m, d->generation_config);
+    read_end_tokens(m, d->config);
+    text = template_of(d);
+    if (text && (st = read_template(ctx, m, text, strlen(text)))) goto cleanup;
+    if ((st = read_pooling(ctx, m, d))) goto cleanup;
+    if ((st = read_processor(ctx, m, d))) goto cleanup;
+    *out = m;
+    m = NULL;
+cleanup:
+    mmi_model_release(m);
+    mmi_hf_directory_destroy(d);
+    return st;
+}
+
+mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out)
+{
+    *out = NULL;
+    return mmi_file_is_directory(path) ? open_directory(ctx, path, out) : open_gguf(ctx, path, out);
+}

@@ -1,0 +1,121 @@
+/* A model: its architecture, configuration, weights and what came with them in the directory or file.
+ *
+ * An architecture is one file beside this one: a table of weights, a reader of its configuration and a builder of its graph;
+ * registry.c lists them. Immutable once opened, reference-counted, used by many contexts at once.
+ * SPDX-License-Identifier: MIT */
+#ifndef MMI_MODEL_H
+#define MMI_MODEL_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chat_template.h"
+#include "file.h"
+#include "gguf.h"
+#include "graph.h"
+#include "hash_map.h"
+#include "hf_directory.h"
+#include "mm_model.h"
+#include "preprocess.h"
+#include "tokenizer.h"
+#include "weight.h"
+
+enum {
+    MMI_ROW_OPTIONAL = 1, /* may be absent from the file */
+    MMI_ROW_TABLE = 2     /* rows are looked up, never multiplied */
+};
+
+/* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer.
+ * The shape is a list of dimensions, each a number or a letter that the architecture resolves ("2I,C"); shapes are checked exactly,
+ * but leading ones may be missing in the file's shape or more than the table's. */
+typedef struct {
+    int slot;
+    const char *hf, *gguf;  /* gguf NULL: not stored there */
+    const char *shape;
+    unsigned when;          /* bits of the configuration's features that must all be set */
+    int flags;              /* MMI_ROW_* */
+} mmi_weight_row;
+
+typedef struct mmi_io mmi_io;
+
+typedef struct mmi_architecture {
+    const char *name;               /* as mm info prints it, "llama" */
+    const char *const *classes;     /* of config.json's "architectures", NULL at the end */
+    const char *gguf;               /* general.architecture, NULL: no GGUF form */
+    const char *const *prefixes;    /* that the tensor names of a directory may carry, "" among them, NULL at the end */
+    const char *processor;          /* image processor class to assume when the directory names none; NULL: takes no images */
+    const mmi_weight_row *rows;
+    size_t n_rows;
+    size_t config_bytes;
+    /* Read and range-check the configuration (zeroed before) and set m->info. */
+    mm_status (*read_hf)(mm_context *ctx, mm_model *m, const mmi_json *config);
+    mm_status (*read_gguf)(mm_context *ctx, mm_model *m, const mmi_gguf *file);
+    int64_t (*dimension)(const mm_model *m, char letter);
+    mm_status (*prepare)(mm_context *ctx, mm_model *m); /* after the weights: derived constants; NULL for none */
+    void (*build)(mmi_io *io);                          /* failures stay in the graph */
+} mmi_architecture;
+
+/* What every architecture tells about itself. */
+typedef struct {
+    int64_t layers;
+    int64_t vocabulary;      /* 0: takes no text */
+    int64_t context;         /* most tokens of a text, 0: none */
+    int64_t hidden;          /* width of its last hidden state */
+    int generates;           /* a causal language model: sessions may use it; `kv` is set */
+    mmi_kv_shape kv;
+    int sees;                /* takes pixel_values */
+    int64_t image_size[2];   /* height and width that it was trained on, when it sees */
+    int64_t patch;
+    int64_t channels;
+    int classifies;          /* gives logits over `labels` */
+    unsigned features;       /* bits for mmi_weight_row.when */
+} mmi_model_info;
+
+enum { MMI_MAX_END_TOKENS = 16 };
+
+/* How an embedding is made from the hidden states. */
+typedef enum { MMI_POOL_FIRST, MMI_POOL_MEAN } mmi_pooling;
+
+struct mm_model {
+    atomic_size_t references;
+    const mmi_architecture *arch;
+    char *class_name;        /* from config.json or general.architecture */
+    char *path;
+    char *format;            /* "safetensors" or "gguf" */
+    char *dtypes;            /* of its matrices, "Q4_1 x 210, Q8_0 x 1" */
+    void *config;            /* the architecture's own */
+    mmi_model_info info;
+    mmi_weight *weights;
+    size_t n_weights;
+    int32_t *slots;          /* [layers + 1][n_slots], index into weights + 1, 0: absent; layer 0 holds what is no layer's */
+    size_t n_slots;
+    mmi_file_map **maps;
+    size_t n_maps;
+    mmi_weight inverse_frequencies; /* rotary positions, of those that have them */
+    mmi_tokenizer *tokenizer;        /* NULL: none */
+    mmi_chat_template *chat_template; /* NULL: none */
+    char *bos_text, *eos_text;       /* for the chat template, "" for none */
+    int32_t end_tokens[MMI_MAX_END_TOKENS];
+    size_t n_end_tokens;
+    int has_processor;
+    mmi_image_processor processor;
+    mmi_pooling pooling;
+    int64_t max_text;        /* tokens of a text for an embedding; longer is cut as the tokenizer says; 0: info.context */
+    int is_sentence_model;   /* its directory says how to pool and normalize (sentence-transformers) */
+    char **labels;           /* of the classifier; NULL: numbers */
+    size_t n_labels;
+};
+
+mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out);
+void mmi_model_retain(mm_model *m);
+void mmi_model_release(mm_model *m); /* NULL allowed */
+
+/* The weight in a slot; layer -1 for those that are no layer's. NULL when absent. */
+const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer);
+
+/* Parameters and bytes of all weights. */
+size_t mmi_model_parameters(const mm_model *m);
+size_t mmi_model_weight_bytes(const mm_model *m);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#include "registry.h"
+
+#include <string.h>
+
+#include "bert.h"
+#include "dinov2.h"
+#include "llama.h"
+#include "vit.h"
+
+static const mmi_architecture *const architectures[] = {&mmi_llama, &mmi_bert, &mmi_vit, &mmi_dinov2};
+
+const mmi_architecture *mmi_registry_find_class(const char *class_name)
+{
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
+        for (const char *const *c = architectures[i]->classes; *c; c++)
+            if (!strcmp(*c, class_name)) return architectures[i];
+    return NULL;
+}
+
+const mmi_architecture *mmi_registry_find_gguf(const char *name, size_t n)
+{
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+        const char *g = architectures[i]->gguf;
+        if (g && strlen(g) == n && !memcmp(g, name, n)) return architectures[i];
+    }
+    return NULL;
+}
