@@ -1,0 +1,56 @@
+#!/bin/sh
+# The mm command: exit status, what goes to stdout and what to stderr, and that a failed command leaves no file.
+# usage: test_command.sh MM
+mm=$1
+models=tests/golden/models
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failed=0
+
+expect() { # expect STATUS NAME COMMAND...
+    want=$1
+    name=$2
+    shift 2
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    got=$?
+    if [ "$got" -ne "$want" ]; then
+        echo "$name: exit status $got, expected $want: $(cat "$dir/err")"
+        failed=1
+    fi
+}
+said() { # said WHERE TEXT: out or err holds the text
+    grep -qF -e "$2" "$dir/$1" || { echo "$name: \"$2\" is not in std$1: $(cat "$dir/$1")"; failed=1; }
+}
+silent() { [ -s "$dir/$1" ] && { echo "$name: std$1 is not empty: $(cat "$dir/$1")"; failed=1; }; }
+
+expect 2 nothing "$mm"; said err usage; silent out
+expect 2 unknown "$mm" dance; said err dance
+expect 0 help "$mm" --help; said out generate
+expect 0 version "$mm" --version; said out "mm 0."
+expect 2 no-model "$mm" info; said err MODEL
+expect 2 option "$mm" info "$models/bert" --nope; said err --nope
+expect 2 number "$mm" generate x --prompt y --top-k many; said err many
+expect 1 missing "$mm" info "$dir/none.gguf"; said err "$dir/none.gguf"; silent out
+expect 1 directory "$mm" info "$dir"; said err config.json
+for m in "$models"/*; do
+    [ -e "$m/config.json" ] || [ -e "$m/model.gguf" ] || continue
+    [ -e "$m/model.gguf" ] && m=$m/model.gguf
+    expect 0 "info $m" "$mm" info "$m" --json; said out '"parameters"'
+done
+expect 1 no-chat "$mm" chat "$models/vit"; said err "does not generate"
+expect 2 no-inputs "$mm" forward "$models/vit" --outputs "$dir/f"
+expect 1 bad-inputs "$mm" forward "$models/vit" --inputs "$dir/none" --outputs "$dir/f"
+[ -e "$dir/f" ] && { echo "a failed forward left a file"; failed=1; }
+printf 'x' >"$dir/junk.png"
+expect 1 junk "$mm" preprocess "$models/vit" --image "$dir/junk.png" --outputs "$dir/f"
+[ -e "$dir/f" ] && { echo "a failed preprocess left a file"; failed=1; }
+expect 2 rank "$mm" embed "$models/vit" --rank --no-normalize --image x
+expect 1 full-disk sh -c "'$mm' --help >/dev/full"
+t=tests/golden/tokenizers
+for j in "$t"/bert.json "$t"/smollm.gguf; do
+    [ -e "$j" ] || continue
+    printf 'Hello, wörld!\nA\rB\n\nlast' >"$dir/text"
+    expect 0 "tokenize $j" "$mm" tokenize "$j" --text-file "$dir/text"
+    [ "$(wc -l <"$dir/out")" -eq 4 ] || { echo "tokenize $j: $(wc -l <"$dir/out") lines"; failed=1; }
+done
+exit $failed

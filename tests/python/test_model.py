@@ -1,0 +1,194 @@
+"""Models through Python, against what transformers gave (tests/golden/models). SPDX-License-Identifier: MIT"""
+import gc
+import importlib.util
+import json
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+if importlib.util.find_spec("numpy") is None:
+    raise unittest.SkipTest("numpy is missing: `make deps` installs it")
+
+import numpy as np
+
+import libmm
+
+MODELS = pathlib.Path("tests/golden/models")
+PICTURES = pathlib.Path("tests/golden/images")
+
+
+class Forward(unittest.TestCase):
+    def check(self, name, case):
+        """The documented bound for f32 weights: 1e-4 of the largest value."""
+        inputs = libmm.read_safetensors(MODELS / name / f"{case}.in.safetensors")
+        want = libmm.read_safetensors(MODELS / name / f"{case}.out.safetensors")
+        got = libmm.open(MODELS / name).forward(inputs)
+        for key, w in want.items():
+            self.assertEqual(got[key].shape, w.shape, key)
+            self.assertLessEqual(np.abs(got[key] - w).max(), 1e-4 * np.abs(w).max(), key)
+
+    def test_llama(self):
+        self.check("llama_gqa", "len7")
+
+    def test_bert(self):
+        self.check("bert", "pad_right")
+
+    def test_vit(self):
+        self.check("vit_class", "b2_40x16")
+
+    def test_dinov2(self):
+        self.check("dinov2", "b2_28x42")
+
+    def test_lists_are_inputs(self):
+        model = libmm.open(MODELS / "llama_gqa")
+        a = model.forward({"input_ids": [[1, 2, 3]]})
+        b = model.forward({"input_ids": np.array([[1, 2, 3]], np.int32), "attention_mask": np.ones((1, 3), bool)})
+        np.testing.assert_array_equal(a["logits"], b["logits"])
+
+    def test_refused(self):
+        model = libmm.open(MODELS / "llama_gqa")
+        for inputs, name in (({}, "MM_E_ARGUMENT"), ({"input_ids": [[1]], "nonsense": [1]}, "MM_E_ARGUMENT"),
+                             ({"input_ids": [[10**6]]}, "MM_E_ARGUMENT"), ({"input_ids": [[-1]]}, "MM_E_ARGUMENT")):
+            with self.assertRaises(libmm.Error) as e:
+                model.forward(inputs)
+            self.assertEqual(e.exception.name, name)
+        self.assertIn("logits", model.forward({"input_ids": [[1]]}))  # and still works
+
+
+class Facts(unittest.TestCase):
+    def test_llama(self):
+        info = libmm.open(MODELS / "llama_words").info
+        self.assertEqual((info.architecture, info.class_name, info.format), ("llama", "LlamaForCausalLM", "safetensors"))
+        self.assertEqual((info.layers, info.hidden_size, info.vocabulary, info.context), (2, 32, 45, 128))
+        self.assertTrue(info.generates)
+        self.assertFalse(info.sees)
+        self.assertIsNone(info.image_size)
+
+    def test_vit(self):
+        info = libmm.open(MODELS / "vit_class").info
+        self.assertEqual(info.labels, ("tabby cat", "grüner Baum", '"quoted"', "d", "e"))
+        self.assertEqual(info.image_size, (32, 32))
+        self.assertFalse(info.generates)
+
+    def test_missing(self):
+        with self.assertRaises(libmm.Error) as e:
+            libmm.open(MODELS / "no_such_model")
+        self.assertEqual(e.exception.name, "MM_E_NOT_FOUND")
+        self.assertIn("no_such_model", str(e.exception))
+
+
+class Pictures(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.TemporaryDirectory() as folder:  # the model, and how its pictures are prepared
+            for name in ("config.json", "model.safetensors"):
+                shutil.copy(MODELS / "vit_class" / name, folder)
+            with open(pathlib.Path(folder) / "preprocessor_config.json", "w", encoding="utf-8") as f:
+                json.dump({"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}}, f)
+            cls.model = libmm.open(folder)
+
+    def setUp(self):
+        self.picture = np.random.default_rng(1).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+
+    def test_classify_is_softmax_of_logits(self):
+        pixels = self.model.preprocess(self.picture)
+        self.assertEqual((pixels.dtype, pixels.shape[:2]), (np.dtype(np.float32), (1, 3)))
+        logits = self.model.forward({"pixel_values": pixels})["logits"][0].astype(np.float64)
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        got = self.model.classify(self.picture)
+        self.assertEqual([label for label, _ in got], [self.model.info.labels[i] for i in np.argsort(-p)])
+        np.testing.assert_allclose([v for _, v in got], np.sort(p)[::-1], rtol=1e-5)
+        self.assertEqual(self.model.classify(self.picture, top=2), got[:2])
+
+    def test_embed(self):
+        one = self.model.embed(self.picture)
+        both = self.model.embed([self.picture, libmm.Image(self.picture[::-1])])
+        self.assertEqual(both.shape, (2, 32))
+        np.testing.assert_array_equal(both[0], one)
+        np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1, rtol=1e-5)
+        plain = self.model.embed(self.picture, normalize=False)
+        np.testing.assert_allclose(plain / np.linalg.norm(plain), one, rtol=1e-5, atol=1e-7)
+
+    def test_sources_are_equal(self):
+        path = PICTURES / "png_rgb16_gamma.png"
+        image = libmm.Image(path)
+        self.assertEqual(image.pixels.shape, (image.height, image.width, 3))
+        for other in (libmm.Image(str(path)), libmm.Image(path.read_bytes()), libmm.Image(image.pixels)):
+            np.testing.assert_array_equal(other.pixels, image.pixels)
+
+    def test_refused(self):
+        for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8)):
+            with self.assertRaises(ValueError):
+                libmm.Image(bad)
+        for bad in (b"", b"not a picture at all"):
+            with self.assertRaises(libmm.Error):
+                libmm.Image(bad)
+        with self.assertRaises(libmm.Error) as e:
+            libmm.Image(PICTURES / "png_wide.png", max_pixels=1)
+        self.assertEqual(e.exception.name, "MM_E_LIMIT")
+        with self.assertRaises(libmm.Error) as e:
+            libmm.open(MODELS / "llama_words").embed(self.picture)
+        self.assertEqual(e.exception.name, "MM_E_UNSUPPORTED")
+        with self.assertRaises(TypeError):
+            self.model.embed(["a text", self.picture])
+
+
+class Texts(unittest.TestCase):
+    def test_rows_do_not_hang_together(self):
+        model = libmm.open(MODELS / "llama_words")
+        texts = ["hello world", "hello"]
+        together = model.embed(texts)
+        self.assertEqual(together.shape, (2, 32))
+        for row, text in zip(together, texts):
+            np.testing.assert_array_equal(row, model.embed(text))
+        self.assertEqual(model.embed([]).shape, (0, 32))
+        with self.assertRaises(ValueError):
+            model.embed("cut\0short")
+
+    def test_mean_of_hidden_states(self):
+        model = libmm.open(MODELS / "llama_words")
+        ids = model.tokenizer.encode("hello world")
+        states = model.forward({"input_ids": [ids]})["last_hidden_state"][0]
+        np.testing.assert_allclose(model.embed("hello world", normalize=False), states.mean(0), rtol=1e-4, atol=1e-5)
+
+
+class Lifetimes(unittest.TestCase):
+    def test_parts_outlive_the_model(self):
+        model = libmm.open(MODELS / "llama_words")
+        tokenizer, session = model.tokenizer, model.session(max_tokens=3)
+        states = model.forward({"input_ids": [[3]]})["last_hidden_state"]
+        copy = states.copy()
+        del model
+        gc.collect()
+        np.testing.assert_array_equal(states, copy)
+        self.assertEqual(tokenizer.decode(tokenizer.encode("hello")), "<s>hello")
+        self.assertIsInstance(session.append("hello").generate().read(), str)
+
+    def test_memory_comes_back(self):
+        context = libmm.Context()
+        before = context.memory_used
+        model = libmm.open(MODELS / "llama_words", context)
+        sessions = [model.session().append("hello") for _ in range(3)]
+        sessions[0].logits()
+        model.embed(["a", "b"])
+        self.assertGreater(context.memory_used, before)
+        del model, sessions
+        gc.collect()
+        # What the context keeps for itself: threads and kernels.
+        rest = context.memory_used
+        model = libmm.open(MODELS / "llama_words", context)
+        model.session().append("hello").logits()
+        del model
+        gc.collect()
+        self.assertEqual(context.memory_used, rest)
+
+    def test_memory_limit(self):
+        with self.assertRaises(libmm.Error) as e:
+            libmm.open(MODELS / "llama_gqa", memory_limit=2000)
+        self.assertEqual(e.exception.name, "MM_E_NOMEM")
+
+
+if __name__ == "__main__":
+    unittest.main()
