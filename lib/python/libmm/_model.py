@@ -1,0 +1,213 @@
+"""Models. SPDX-License-Identifier: MIT"""
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from . import _library as _c
+from ._context import Context, Error, Handle, c_text, take_text
+from ._image import Image, ImageSource, image_of
+from ._library import lib
+from ._session import Session, Stream
+from ._tensor import array_of, arrays_of, map_of
+from ._tokenizer import Tokenizer
+
+Message = Union[Mapping[str, str], Tuple[str, str]]  # {"role": ..., "content": ...} or (role, content)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Facts about a model."""
+
+    architecture: str            #: "llama", "bert", "vit", "dinov2"
+    class_name: str              #: config.json's class, or general.architecture
+    format: str                  #: "safetensors" or "gguf"
+    dtypes: str                  #: element types of its matrices and how many of each
+    parameters: int
+    weight_bytes: int            #: what the weights take in memory, mapped files included
+    layers: int
+    hidden_size: int
+    vocabulary: int              #: token ids it takes, 0 for a model without text
+    context: int                 #: most tokens of a text, 0 for a model without text
+    generates: bool              #: sessions may write text with it
+    sees: bool                   #: takes images
+    image_size: Optional[Tuple[int, int]]  #: height and width that it was trained on
+    labels: Tuple[str, ...]      #: of its own classifier, empty for none
+    kv_token_bytes: int          #: of key/value cache that a token of a session takes
+    tokenizer: Optional[str]     #: kind of tokenizer, "BPE"
+    pooling: Optional[str]       #: how embeddings are made: "mean" or "first"
+
+
+class Model:
+    """A model, opened with libmm.open(). It never changes and may be shared: `with_context` gives the same model for another
+    thread, working through that thread's context."""
+
+    def __init__(self, path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None):
+        self.context = context or Context()
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_model_release, lib.mm_model_open, p, os.fsencode(path))
+        self._handle = Handle(pointer, lib.mm_model_release)
+        self.info = self._read_info()
+
+    def with_context(self, context: Context) -> "Model":
+        """The same model, working through another context."""
+        out = Model.__new__(Model)
+        out.context, out._handle, out.info = context, self._handle, self.info
+        return out
+
+    def _number(self, fact: int) -> int:
+        out = ctypes.c_int64()
+        lib.mm_model_get_i64(self._handle.pointer, fact, ctypes.byref(out))
+        return out.value
+
+    def _string(self, fact: int) -> Optional[str]:
+        text = lib.mm_model_get_str(self._handle.pointer, fact)
+        return None if text is None else text.decode("utf-8", "replace")
+
+    def _read_info(self) -> Info:
+        labels = []
+        for i in range(self._number(_c.MM_MODEL_LABELS)):
+            label = lib.mm_model_label(self._handle.pointer, i)
+            labels.append(f"LABEL_{i}" if label is None else label.decode("utf-8", "replace"))
+        sees = bool(self._number(_c.MM_MODEL_SEES))
+        return Info(
+            architecture=self._string(_c.MM_MODEL_ARCHITECTURE) or "",
+            class_name=self._string(_c.MM_MODEL_CLASS) or "",
+            format=self._string(_c.MM_MODEL_FORMAT) or "",
+            dtypes=self._string(_c.MM_MODEL_DTYPES) or "",
+            parameters=self._number(_c.MM_MODEL_PARAMETERS),
+            weight_bytes=self._number(_c.MM_MODEL_WEIGHT_BYTES),
+            layers=self._number(_c.MM_MODEL_LAYERS),
+            hidden_size=self._number(_c.MM_MODEL_HIDDEN_SIZE),
+            vocabulary=self._number(_c.MM_MODEL_VOCABULARY),
+            context=self._number(_c.MM_MODEL_CONTEXT),
+            generates=bool(self._number(_c.MM_MODEL_GENERATES)),
+            sees=sees,
+            image_size=(self._number(_c.MM_MODEL_IMAGE_HEIGHT), self._number(_c.MM_MODEL_IMAGE_WIDTH)) if sees else None,
+            labels=tuple(labels),
+            kv_token_bytes=self._number(_c.MM_MODEL_KV_TOKEN_BYTES),
+            tokenizer=self._string(_c.MM_MODEL_TOKENIZER),
+            pooling=self._string(_c.MM_MODEL_POOLING),
+        )
+
+    @property
+    def tokenizer(self) -> Optional[Tokenizer]:
+        """The model's tokenizer, None when it has none."""
+        pointer = lib.mm_model_tokenizer(self._handle.pointer)
+        return None if pointer is None else Tokenizer._borrowed(pointer, self.context)
+
+    def session(self, **options: Any) -> Session:
+        """An empty session; the options are those of Session."""
+        return Session(self, **options)
+
+    def apply_chat_template(self, messages: Sequence[Message], *, open_reply: bool = True) -> str:
+        """A conversation as the model's chat template writes it, special tokens spelled out.
+
+        open_reply  end with the opening of the assistant's next turn
+        """
+        roles, contents = [], []
+        for m in messages:
+            role, content = (m["role"], m["content"]) if isinstance(m, Mapping) else m
+            roles.append(c_text(role, "a role"))
+            contents.append(c_text(content, "a message"))
+        count = len(roles)
+        array = ctypes.c_char_p * count
+        with self.context.call() as p:
+            text = self.context.make(lib.mm_text_free, lib.mm_model_apply_chat_template, self._handle.pointer, p, array(*roles),
+                                     array(*contents), count, int(open_reply))
+        return take_text(text)
+
+    def chat(self, messages: Sequence[Message], **options: Any) -> Stream:
+        """The assistant's next turn of a conversation, as a stream of text.
+
+        messages  {"role": "user", "content": "..."} or (role, content), the last one to be answered
+        options   of the session
+        """
+        text = self.apply_chat_template(messages)
+        tokenizer = self.tokenizer
+        if tokenizer is None:
+            raise Error(_c.STATUS["MM_E_UNSUPPORTED"], "the model has no tokenizer")
+        # The template has written the special tokens, the one that begins the text among them.
+        return Session(self, **options).append(tokenizer.encode(text, add_special=False)).generate()
+
+    def generate(self, prompt: str, *, system: Optional[str] = None, raw: bool = False, **options: Any) -> Stream:
+        """The answer to a prompt as a stream of text.
+
+        system   the system message of the conversation
+        raw      continue the prompt as it is, without the chat template
+        options  of the session
+        """
+        if raw:
+            if system is not None:
+                raise ValueError("a system message needs the chat template, which raw leaves out")
+            return Session(self, **options).append(prompt).generate()
+        return self.chat(([] if system is None else [("system", system)]) + [("user", prompt)], **options)
+
+    def forward(self, inputs: Mapping[str, Any]) -> Dict[str, np.ndarray]:
+        """Run the model on named arrays, named as transformers names them: input_ids, attention_mask, pixel_values, ... in;
+        last_hidden_state, pooler_output, logits, ... out, float32."""
+        with self.context.call() as p:
+            tensors = map_of(self.context, inputs)
+            pointer = self.context.make(lib.mm_tensor_map_destroy, lib.mm_model_forward, self._handle.pointer, p, tensors.pointer)
+            return arrays_of(Handle(pointer, lib.mm_tensor_map_destroy))
+
+    def embed(self, inputs: Union[str, ImageSource, Sequence[Union[str, ImageSource]]], *, normalize: bool = True) -> np.ndarray:
+        """One vector per text or picture: [C] float32 for one, [N, C] for a list.
+
+        inputs     text as str; pictures as Image, numpy array, pathlib.Path or the bytes of a file
+        normalize  rows of unit length
+        """
+        one = not isinstance(inputs, (list, tuple))
+        items: List[Any] = [inputs] if one else list(inputs)  # type: ignore[arg-type]
+        texts = sum(isinstance(i, str) for i in items)
+        if texts not in (0, len(items)):
+            raise TypeError("texts and pictures do not go into one call")
+        if texts or not items and not self.info.sees:
+            array: Any = (ctypes.c_char_p * len(items))(*(c_text(t, "a text") for t in items))
+            function = lib.mm_model_embed_texts
+        else:
+            pictures = [image_of(i, self.context) for i in items]
+            array = (ctypes.c_void_p * len(items))(*(i._handle.pointer for i in pictures))
+            function = lib.mm_model_embed_images
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_tensor_release, function, self._handle.pointer, p, array, len(items), int(normalize))
+        out = array_of(Handle(pointer, lib.mm_tensor_release))
+        return out[0] if one else out
+
+    def preprocess(self, image: Union[str, ImageSource]) -> np.ndarray:
+        """A picture as the model's processor prepares it: [1, 3, H, W] float32."""
+        picture = image_of(image, self.context)
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_preprocess_image, self._handle.pointer, p,
+                                        picture._handle.pointer)
+        return array_of(Handle(pointer, lib.mm_tensor_release))
+
+    def classify(self, image: Union[str, ImageSource], *, top: Optional[int] = None) -> List[Tuple[str, float]]:
+        """The model's own classes for a picture, as (label, probability), the likeliest first.
+
+        top  how many; default all
+        """
+        picture = image_of(image, self.context)
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_classify_image, self._handle.pointer, p,
+                                        picture._handle.pointer)
+        probabilities = array_of(Handle(pointer, lib.mm_tensor_release))
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.info.labels[i], float(probabilities[i])) for i in order]
+
+    def __repr__(self) -> str:
+        return f"<libmm.Model {self.info.class_name}, {self.info.parameters} parameters>"
+
+
+def open(path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None, **options: Any) -> Model:
+    """Open a model: a Hugging Face directory or a .gguf file. Its files must not change while the model lives.
+
+    context  to work through; default: one of its own, made with `options`, which are those of Context
+    """
+    if context is not None and options:
+        raise TypeError("give a context or the options of a new one, not both")
+    return Model(path, context or Context(**options))
