@@ -103,7 +103,7 @@ mm_status mmi_kv_cache_fork(mm_context *ctx, const mmi_kv_cache *c, size_t lengt
 
     *out = NULL;
     if (st) return st;
-    if (mmi_size_round_up(length, MMI_KEY_BLOCK, &capacity)) return MM_E_INTERNAL;
+    capacity = (length + MMI_KEY_BLOCK - 1) / MMI_KEY_BLOCK * MMI_KEY_BLOCK; /* fits: `c` has as much */
     for (size_t l = 0; capacity && l < s->layers; l++) {
         f->keys[l] = resized(ctx, s, c->keys[l], c->capacity, capacity, head_bytes(s, capacity));
         f->values[l] = resized(ctx, s, c->values[l], c->capacity, capacity, head_bytes(s, capacity));
