@@ -41,6 +41,7 @@ PICTURES = {
     "circles-red.png": circles((200, 40, 40), (240, 235, 225)),
     "circles-green.png": circles((40, 140, 60), (240, 235, 225)),
     "stripes-blue.png": stripes((40, 70, 170), (235, 235, 240)),
+    "stripes-red.png": stripes((180, 50, 40), (240, 235, 225)),
     "house.png": house,
 }
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import List
 from ctypes import (CFUNCTYPE, POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_void_p)
+from typing import List
 
 SONAME = "libmm.so.mm0"
 
