@@ -1,13 +1,14 @@
 #!/bin/sh
 # The binary interface is said in four places that must agree: the declarations of include/mm_*.h, the version script
-# src/libmm.map, the list docs/abi/symbols.txt (since when each function is there) and what the built library exports.
-# docs/abi/constants.txt freezes the values of all enumerators, since programs hold them compiled in. Where abidiff is
-# installed and docs/abi/libmm.abi is there, types and signatures are compared with that description too.
+# src/libmm.map, the list docs/abi/symbols.txt (each declaration, and since when it is there) and what the built library
+# exports. docs/abi/constants.txt freezes the values of all enumerators, since programs hold them compiled in; header_c.c
+# freezes the layout of the public structs.
 #
 #   sh tests/abi/check_abi.sh [lib/libmm.so.mm0]     CC is the compiler
 #
 # A function is added by a line in the map's newest node and in symbols.txt, a constant by a line in constants.txt; lines
-# are never changed or taken out. SPDX-License-Identifier: MIT
+# are never changed or taken out. That the library is what its headers declare is the compiler's business: each definition
+# sees its declaration (-Wmissing-prototypes). SPDX-License-Identifier: MIT
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -26,10 +27,15 @@ differ() { # differ NAME-OF-A FILE-A NAME-OF-B FILE-B: report lines of one and n
     fi
 }
 
-# "name node" from each source.
-declared_functions >"$work/headers"
+# The declarations, then "name node" from each source.
+declarations >"$work/declarations"
+grep -v '^#' docs/abi/symbols.txt | sed 's/^[0-9.]* //' | sort >"$work/written"
+differ "include/" "$work/declarations" "docs/abi/symbols.txt" "$work/written"
+function_names <"$work/declarations" | sort >"$work/headers"
 awk '/^MM_[0-9.]+ *\{/ { node = $1 } /^ *mm_[a-z0-9_]+;/ { gsub(/[ ;]/, ""); print $0, node }' src/libmm.map | sort >"$work/map"
-grep -v '^#' docs/abi/symbols.txt | awk 'NF { print $1, "MM_" $2 }' | sort >"$work/list"
+grep -v '^#' docs/abi/symbols.txt | grep -v '^[0-9.]* typedef ' | while read -r since declaration; do
+    echo "$(echo "$declaration" | function_names) MM_$since"
+done | sort >"$work/list"
 nm -D --defined-only "$lib" | awk '$2 != "A" { sub(/@@?/, " ", $3); print $3 }' | sort >"$work/library"
 cut -d' ' -f1 "$work/map" >"$work/map-names"
 
@@ -68,11 +74,5 @@ ${CC:-cc} -std=c11 -Iinclude -o "$work/values" "$work/values.c"
 grep -v '^#' docs/abi/constants.txt | grep . | sort >"$work/frozen"
 differ "include/" "$work/values.txt" "docs/abi/constants.txt" "$work/frozen"
 
-described=
-if [ -e docs/abi/libmm.abi ] && command -v abidiff >/dev/null 2>&1; then
-    described=", as docs/abi/libmm.abi describes them"
-    abidiff --headers-dir2 include docs/abi/libmm.abi "$lib" || { echo "  abidiff: the library differs from docs/abi/libmm.abi"; failed=1; }
-fi
-
 [ $failed = 0 ] || { echo "check_abi: the interface is not what is written down"; exit 1; }
-echo "check_abi: $(wc -l <"$work/headers" | tr -d ' ') functions and $(wc -l <"$work/constants" | tr -d ' ') constants agree$described"
+echo "check_abi: $(wc -l <"$work/headers" | tr -d ' ') functions and $(wc -l <"$work/constants" | tr -d ' ') constants agree"

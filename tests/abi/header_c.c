@@ -1,5 +1,5 @@
-/* All public headers in one C11 program, in the order of their names, with every function's address taken: what is declared
- * has a prototype. SPDX-License-Identifier: MIT */
+/* All public headers in one C11 program, and the layout of the one public struct, which programs hold compiled in: members
+ * may be added behind these, and only there. SPDX-License-Identifier: MIT */
 #include "mm_context.h"
 #include "mm_image.h"
 #include "mm_model.h"
@@ -7,94 +7,12 @@
 #include "mm_tensor.h"
 #include "mm_tokenizer.h"
 
-typedef void (*any_function)(void);
+#include <stddef.h>
 
-extern const any_function mm_test_functions[];
-const any_function mm_test_functions[] = {
-    (any_function)mm_build_version,
-    (any_function)mm_context_cancel,
-    (any_function)mm_context_create,
-    (any_function)mm_context_destroy,
-    (any_function)mm_context_error,
-    (any_function)mm_context_get_i64,
-    (any_function)mm_context_set_i64,
-    (any_function)mm_context_set_log,
-    (any_function)mm_context_set_progress,
-    (any_function)mm_dtype_name,
-    (any_function)mm_ids_free,
-    (any_function)mm_image_create,
-    (any_function)mm_image_decode,
-    (any_function)mm_image_destroy,
-    (any_function)mm_image_height,
-    (any_function)mm_image_pixels,
-    (any_function)mm_image_read,
-    (any_function)mm_image_width,
-    (any_function)mm_model_apply_chat_template,
-    (any_function)mm_model_classify_image,
-    (any_function)mm_model_embed_images,
-    (any_function)mm_model_embed_texts,
-    (any_function)mm_model_forward,
-    (any_function)mm_model_get_i64,
-    (any_function)mm_model_get_str,
-    (any_function)mm_model_label,
-    (any_function)mm_model_open,
-    (any_function)mm_model_preprocess_image,
-    (any_function)mm_model_release,
-    (any_function)mm_model_retain,
-    (any_function)mm_model_tokenizer,
-    (any_function)mm_session_append_text,
-    (any_function)mm_session_append_tokens,
-    (any_function)mm_session_bounds_f64,
-    (any_function)mm_session_bounds_i64,
-    (any_function)mm_session_create,
-    (any_function)mm_session_destroy,
-    (any_function)mm_session_fork,
-    (any_function)mm_session_generate,
-    (any_function)mm_session_length,
-    (any_function)mm_session_logits,
-    (any_function)mm_session_rewind,
-    (any_function)mm_session_set_f64,
-    (any_function)mm_session_set_i64,
-    (any_function)mm_session_set_str,
-    (any_function)mm_session_set_tokens,
-    (any_function)mm_session_tokens,
-    (any_function)mm_status_name,
-    (any_function)mm_tensor_bytes,
-    (any_function)mm_tensor_const_data,
-    (any_function)mm_tensor_copy,
-    (any_function)mm_tensor_create,
-    (any_function)mm_tensor_data,
-    (any_function)mm_tensor_dtype,
-    (any_function)mm_tensor_elements,
-    (any_function)mm_tensor_map_at,
-    (any_function)mm_tensor_map_count,
-    (any_function)mm_tensor_map_create,
-    (any_function)mm_tensor_map_destroy,
-    (any_function)mm_tensor_map_get,
-    (any_function)mm_tensor_map_name,
-    (any_function)mm_tensor_map_read,
-    (any_function)mm_tensor_map_set,
-    (any_function)mm_tensor_map_write,
-    (any_function)mm_tensor_rank,
-    (any_function)mm_tensor_release,
-    (any_function)mm_tensor_retain,
-    (any_function)mm_tensor_shape,
-    (any_function)mm_tensor_wrap,
-    (any_function)mm_text_free,
-    (any_function)mm_token_decoder_create,
-    (any_function)mm_token_decoder_destroy,
-    (any_function)mm_token_decoder_finish,
-    (any_function)mm_token_decoder_push,
-    (any_function)mm_tokenizer_decode,
-    (any_function)mm_tokenizer_encode,
-    (any_function)mm_tokenizer_encode_pair,
-    (any_function)mm_tokenizer_find,
-    (any_function)mm_tokenizer_is_special,
-    (any_function)mm_tokenizer_open,
-    (any_function)mm_tokenizer_release,
-    (any_function)mm_tokenizer_retain,
-    (any_function)mm_tokenizer_size,
-    (any_function)mm_tokenizer_special,
-    (any_function)mm_tokenizer_token,
-    (any_function)mm_tokenizer_truncation,
-};
+_Static_assert(sizeof(mm_status) == 4 && MM_OK == 0 && MM_E_ARGUMENT < 0, "a status has 32 bits, errors are negative");
+_Static_assert(offsetof(mm_hooks, struct_size) == 0, "mm_hooks begins with its size");
+_Static_assert(offsetof(mm_hooks, alloc_fn) == sizeof(size_t), "mm_hooks.alloc_fn stays where it is");
+_Static_assert(offsetof(mm_hooks, free_fn) == sizeof(size_t) + sizeof(void (*)(void)), "mm_hooks.free_fn stays where it is");
+_Static_assert(offsetof(mm_hooks, user) == sizeof(size_t) + 2 * sizeof(void (*)(void)), "mm_hooks.user stays where it is");
+
+int main(void) { return mm_build_version() == NULL; }
