@@ -51,7 +51,7 @@ KERNEL_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/kernels/check_*.c))
 EXAMPLES := $(patsubst %,$(B)/%,$(basename $(wildcard examples/*.c examples/*.cpp)))
 
 .PHONY: all lib
-all: lib $(B)/mm ## build lib/libmm.so, lib/libmm.a and build/mm
+all: lib $(B)/mm $(B)/mm-uninstalled.pc ## build lib/libmm.so, lib/libmm.a and build/mm
 lib: $(L)/libmm.so $(L)/libmm.a
 
 # Only the files named for an instruction set are compiled for more than the baseline processor.
@@ -180,6 +180,10 @@ uninstall: ## remove what install put there
 $(B)/mm.pc: pkgconfig/mm.pc.in Makefile
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(prefix)|; s|@LIBDIR@|$(libdir)|; s|@INCLUDEDIR@|$(includedir)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|' $< > $@
+
+$(B)/mm-uninstalled.pc: pkgconfig/mm-uninstalled.pc.in Makefile
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@TOP@|$(CURDIR)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|' $< > $@
 
 .PHONY: format clean help
 format: ## lay out the sources by .clang-format

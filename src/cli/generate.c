@@ -1,4 +1,6 @@
 /* mm generate: text behind a prompt. SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
 #include "cli.h"
 #include "sampling.h"
 
@@ -11,11 +13,47 @@ static int32_t print_text(void *user, int32_t id, const char *text, size_t size)
     return ferror(stdout) != 0;
 }
 
-static void print_ids(const int32_t *ids, size_t count)
+/* The ids as they come: a session that slides forgets its first tokens. */
+typedef struct {
+    int32_t *ids;
+    size_t count;
+    int failed;
+} id_list;
+
+static int32_t keep_id(void *user, int32_t id, const char *text, size_t size)
 {
-    putchar('[');
-    for (size_t i = 0; i < count; i++) printf(i ? ", %d" : "%d", ids[i]);
-    puts("]");
+    id_list *l = user;
+    int32_t *grown;
+    (void)text;
+    (void)size;
+
+    if (id < 0) return 0; /* text that had waited, without a token of its own */
+    grown = realloc(l->ids, (l->count + 1) * sizeof *grown);
+    if (!grown) {
+        l->failed = 1;
+        return 1;
+    }
+    l->ids = grown;
+    l->ids[l->count++] = id;
+    return 0;
+}
+
+static int print_ids(mm_context *ctx, mm_session *session)
+{
+    id_list l = {NULL, 0, 0};
+    int32_t reason = MM_STOP_NONE;
+    int status = mm_session_generate(session, keep_id, &l, &reason) ? cli_fail(ctx) : EXIT_OK;
+
+    if (!status && reason == MM_STOP_END) /* generated, but no text */
+        (void)keep_id(&l, mm_session_tokens(session)[mm_session_length(session) - 1], "", 0);
+    if (!status && l.failed) status = cli_fail_text("out of memory");
+    if (!status) {
+        putchar('[');
+        for (size_t i = 0; i < l.count; i++) printf(i ? ", %d" : "%d", l.ids[i]);
+        puts("]");
+    }
+    free(l.ids);
+    return status;
 }
 
 int cli_generate(int argc, char **argv)
@@ -29,7 +67,6 @@ int cli_generate(int argc, char **argv)
     mm_context *ctx = NULL;
     mm_model *model = NULL;
     mm_session *session = NULL;
-    size_t before;
 
     if ((status = cli_parse(argc, argv, options, &args))) goto cleanup;
     if (!prompt || (raw && system)) {
@@ -56,13 +93,12 @@ int cli_generate(int argc, char **argv)
         status = cli_set_conversation(ctx, model, session, roles + !system, contents + !system, system ? 2 : 1);
     }
     if (status) goto cleanup;
-    before = mm_session_length(session);
-    if (mm_session_generate(session, ids ? NULL : print_text, NULL, NULL)) {
-        status = cli_fail(ctx);
-        goto cleanup;
+    if (ids) {
+        status = print_ids(ctx, session);
+    } else {
+        status = mm_session_generate(session, print_text, NULL, NULL) ? cli_fail(ctx) : EXIT_OK;
+        if (!status) putchar('\n');
     }
-    if (ids) print_ids(mm_session_tokens(session) + before, mm_session_length(session) - before);
-    else putchar('\n');
 cleanup:
     mm_session_destroy(session);
     mm_model_release(model);

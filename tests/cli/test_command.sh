@@ -53,4 +53,6 @@ for j in "$t"/bert.json "$t"/smollm.gguf; do
     expect 0 "tokenize $j" "$mm" tokenize "$j" --text-file "$dir/text"
     [ "$(wc -l <"$dir/out")" -eq 4 ] || { echo "tokenize $j: $(wc -l <"$dir/out") lines"; failed=1; }
 done
+expect 0 slide "$mm" generate "$models/llama_words" --raw --prompt a --greedy --ids --slide --context 16 --max-tokens 60
+[ "$(tr , "\n" <"$dir/out" | wc -l)" -eq 60 ] || { echo "slide: not 60 ids: $(cat "$dir/out")"; failed=1; }
 exit $failed
