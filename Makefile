@@ -33,7 +33,9 @@ say = $(if $(V),,@echo "  $(1)  $(2)";)
 
 WARN := -Wall -Wextra -pedantic -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wno-sign-conversion \
         $(if $(CI),-Werror)
-FOLDERS := $(sort $(dir $(wildcard src/*/*.c src/*/*/*.c)))
+X86 := $(if $(filter x86_64% amd64%,$(shell $(CC) -dumpmachine 2>/dev/null)),$(wildcard src/kernels/x86/*.c))
+LIB_SOURCES := $(filter-out src/cli/%,$(wildcard src/*/*.c)) $(X86)
+FOLDERS := $(sort $(dir $(LIB_SOURCES) src/cli/cli.c))
 DEP_PACKAGES := libpng libjpeg libcjson libutf8proc libpcre2-8
 DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(BLAS) 2>/dev/null) $(shell $(PKG_CONFIG) --cflags $(DEP_PACKAGES) 2>/dev/null)
 DEP_LIBS := $(shell $(PKG_CONFIG) --libs $(BLAS) 2>/dev/null || echo -l$(BLAS)) \
@@ -44,7 +46,7 @@ ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(WARN) -fPIC -fvisibility=hidde
              $(addprefix -I,$(FOLDERS)) $(DEP_CFLAGS) -MMD -MP $(SANITIZE) $(CFLAGS)
 LIBS = $(DEP_LIBS) -lm -pthread
 
-LIB_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c)))
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(B)/%.o)
 CLI_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard src/cli/*.c))
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 KERNEL_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/kernels/check_*.c))
@@ -156,8 +158,9 @@ build/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/lib/libmm.a
 
 bench: all ## measure the models in MM_CACHE on this machine
 	@sh tests/bench/bench.sh $(B)/mm
-bench-kernels: tests ## measure the kernels, each level beside the reference
+bench-kernels: $(KERNEL_TESTS) $(B)/tests/kernels/bench_kernels ## measure the kernels, each level beside the reference
 	@$(B)/tests/kernels/check_kernels --bench
+	@$(B)/tests/kernels/bench_kernels
 
 .PHONY: install uninstall
 install: lib $(B)/mm $(B)/mm.pc ## install below DESTDIR and PREFIX

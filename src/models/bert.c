@@ -3,12 +3,12 @@
  * SPDX-License-Identifier: MIT */
 #include "bert.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "architecture_config.h"
 #include "encoder_block.h"
 #include "io.h"
+#include "layer_weights.h"
 #include "linear_op.h"
 #include "row_ops.h"
 #include "shape_ops.h"
@@ -138,24 +138,10 @@ static mmi_encoder_block_spec layer(mmi_io *io, int64_t l)
     mmi_encoder_block_spec b = {0};
 
     b.post_norm = 1;
-    b.norm1 = (mmi_norm_spec){0, mmi_io_weight(io, NORM1, l), mmi_io_weight(io, NORM1_BIAS, l), c->eps, 0};
-    b.norm2 = (mmi_norm_spec){0, mmi_io_weight(io, NORM2, l), mmi_io_weight(io, NORM2_BIAS, l), c->eps, 0};
-    b.attention.wq = mmi_io_weight(io, Q, l);
-    b.attention.wk = mmi_io_weight(io, K, l);
-    b.attention.wv = mmi_io_weight(io, V, l);
-    b.attention.wo = mmi_io_weight(io, O, l);
-    b.attention.bq = mmi_io_weight(io, Q_BIAS, l);
-    b.attention.bk = mmi_io_weight(io, K_BIAS, l);
-    b.attention.bv = mmi_io_weight(io, V_BIAS, l);
-    b.attention.bo = mmi_io_weight(io, O_BIAS, l);
-    b.attention.heads = b.attention.key_heads = c->heads;
-    b.attention.dim = io->model->info.hidden / c->heads;
-    b.attention.spec.scale = 1.0f / sqrtf((float)b.attention.dim);
-    b.feed_forward.up = mmi_io_weight(io, UP, l);
-    b.feed_forward.up_bias = mmi_io_weight(io, UP_BIAS, l);
-    b.feed_forward.down = mmi_io_weight(io, DOWN, l);
-    b.feed_forward.down_bias = mmi_io_weight(io, DOWN_BIAS, l);
-    b.feed_forward.act = c->act;
+    b.norm1 = mmi_layer_norm_spec(io, NORM1, l, c->eps);
+    b.norm2 = mmi_layer_norm_spec(io, NORM2, l, c->eps);
+    b.attention = mmi_layer_attention(io, Q, l, c->heads, c->heads, io->model->info.hidden / c->heads);
+    b.feed_forward = mmi_layer_feed_forward(io, UP, l, c->act);
     return b;
 }
 

@@ -4,11 +4,11 @@
  * SPDX-License-Identifier: MIT */
 #include "llama.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "decoder_block.h"
 #include "io.h"
+#include "layer_weights.h"
 #include "linear_op.h"
 #include "row_ops.h"
 #include "rope_frequencies.h"
@@ -173,31 +173,16 @@ static mmi_decoder_block_spec layer(mmi_io *io, int64_t l, mmi_value rope)
 
     b.norm1 = (mmi_norm_spec){1, mmi_io_weight(io, NORM1, l), 0, c->eps, 0};
     b.norm2 = (mmi_norm_spec){1, mmi_io_weight(io, NORM2, l), 0, c->eps, 0};
-    b.attention.wq = mmi_io_weight(io, Q, l);
-    b.attention.wk = mmi_io_weight(io, K, l);
-    b.attention.wv = mmi_io_weight(io, V, l);
-    b.attention.wo = mmi_io_weight(io, O, l);
-    b.attention.bq = mmi_io_weight(io, Q_BIAS, l);
-    b.attention.bk = mmi_io_weight(io, K_BIAS, l);
-    b.attention.bv = mmi_io_weight(io, V_BIAS, l);
-    b.attention.bo = mmi_io_weight(io, O_BIAS, l);
-    b.attention.heads = c->heads;
-    b.attention.key_heads = c->key_heads;
-    b.attention.dim = c->head_dim;
+    b.attention = mmi_layer_attention(io, Q, l, c->heads, c->key_heads, c->head_dim);
     b.attention.rope = rope;
     b.attention.rope_neox = c->rope_neox;
     b.attention.cached = io->cached;
     b.attention.layer = (size_t)l;
-    b.attention.spec.scale = 1.0f / sqrtf((float)c->head_dim);
     b.attention.spec.causal = 1;
+    b.feed_forward = mmi_layer_feed_forward(io, UP, l, c->act);
     b.feed_forward.gate = mmi_io_weight(io, GATE, l);
     b.feed_forward.gate_bias = mmi_io_weight(io, GATE_BIAS, l);
-    b.feed_forward.up = mmi_io_weight(io, UP, l);
-    b.feed_forward.up_bias = mmi_io_weight(io, UP_BIAS, l);
-    b.feed_forward.down = mmi_io_weight(io, DOWN, l);
-    b.feed_forward.down_bias = mmi_io_weight(io, DOWN_BIAS, l);
     b.feed_forward.gated = 1;
-    b.feed_forward.act = c->act;
     return b;
 }
 

@@ -3,12 +3,12 @@
  * SPDX-License-Identifier: MIT */
 #include "vit.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "architecture_config.h"
 #include "encoder_block.h"
 #include "io.h"
+#include "layer_weights.h"
 #include "linear_op.h"
 #include "patch_embedder.h"
 #include "shape_ops.h"
@@ -112,24 +112,10 @@ static mmi_encoder_block_spec layer(mmi_io *io, int64_t l)
     const vit_config *c = io->model->config;
     mmi_encoder_block_spec b = {0};
 
-    b.norm1 = (mmi_norm_spec){0, mmi_io_weight(io, NORM1, l), mmi_io_weight(io, NORM1_BIAS, l), c->eps, 0};
-    b.norm2 = (mmi_norm_spec){0, mmi_io_weight(io, NORM2, l), mmi_io_weight(io, NORM2_BIAS, l), c->eps, 0};
-    b.attention.wq = mmi_io_weight(io, Q, l);
-    b.attention.wk = mmi_io_weight(io, K, l);
-    b.attention.wv = mmi_io_weight(io, V, l);
-    b.attention.wo = mmi_io_weight(io, O, l);
-    b.attention.bq = mmi_io_weight(io, Q_BIAS, l);
-    b.attention.bk = mmi_io_weight(io, K_BIAS, l);
-    b.attention.bv = mmi_io_weight(io, V_BIAS, l);
-    b.attention.bo = mmi_io_weight(io, O_BIAS, l);
-    b.attention.heads = b.attention.key_heads = c->heads;
-    b.attention.dim = io->model->info.hidden / c->heads;
-    b.attention.spec.scale = 1.0f / sqrtf((float)b.attention.dim);
-    b.feed_forward.up = mmi_io_weight(io, UP, l);
-    b.feed_forward.up_bias = mmi_io_weight(io, UP_BIAS, l);
-    b.feed_forward.down = mmi_io_weight(io, DOWN, l);
-    b.feed_forward.down_bias = mmi_io_weight(io, DOWN_BIAS, l);
-    b.feed_forward.act = c->act;
+    b.norm1 = mmi_layer_norm_spec(io, NORM1, l, c->eps);
+    b.norm2 = mmi_layer_norm_spec(io, NORM2, l, c->eps);
+    b.attention = mmi_layer_attention(io, Q, l, c->heads, c->heads, io->model->info.hidden / c->heads);
+    b.feed_forward = mmi_layer_feed_forward(io, UP, l, c->act);
     return b;
 }
 
@@ -139,6 +125,7 @@ static void build(mmi_io *io)
     const mmi_model_info *info = &io->model->info;
     const vit_config *c = io->model->config;
     mmi_graph *g = io->g;
+    mmi_norm_spec norm;
     mmi_patch_embedder_spec p = {info->patch, mmi_io_weight(io, PATCHES, -1), mmi_io_weight(io, PATCHES_BIAS, -1), mmi_io_weight(io, CLASS, -1),
                                  mmi_io_weight(io, POSITIONS, -1), info->image_size[0] / info->patch, info->image_size[1] / info->patch};
     mmi_value x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p); /* [B, 1 + N, C] */
@@ -148,7 +135,8 @@ static void build(mmi_io *io)
         mmi_encoder_block_spec b = layer(io, l);
         x = mmi_encoder_block(g, x, &b);
     }
-    x = mmi_norm(g, x, &(mmi_norm_spec){0, mmi_io_weight(io, NORM, -1), mmi_io_weight(io, NORM_BIAS, -1), c->eps, 0});
+    norm = mmi_layer_norm_spec(io, NORM, -1, c->eps);
+    x = mmi_norm(g, x, &norm);
     first = mmi_select(g, x, 1, 0); /* the class token */
     mmi_io_output(io, "last_hidden_state", x);
     if (pooler && mmi_io_wants(io, "pooler_output"))

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "layer_weights.h"
+
+#include <math.h>
+
+mmi_self_attention_spec mmi_layer_attention(mmi_io *io, int first, int64_t layer, int64_t heads, int64_t key_heads, int64_t dim)
+{
+    mmi_self_attention_spec a = {0};
+
+    a.wq = mmi_io_weight(io, first, layer);
+    a.bq = mmi_io_weight(io, first + 1, layer);
+    a.wk = mmi_io_weight(io, first + 2, layer);
+    a.bk = mmi_io_weight(io, first + 3, layer);
+    a.wv = mmi_io_weight(io, first + 4, layer);
+    a.bv = mmi_io_weight(io, first + 5, layer);
+    a.wo = mmi_io_weight(io, first + 6, layer);
+    a.bo = mmi_io_weight(io, first + 7, layer);
+    a.heads = heads;
+    a.key_heads = key_heads;
+    a.dim = dim;
+    a.spec.scale = 1.0f / sqrtf((float)dim);
+    return a;
+}
+
+mmi_feed_forward_spec mmi_layer_feed_forward(mmi_io *io, int first, int64_t layer, mmi_activation act)
+{
+    mmi_feed_forward_spec f = {0};
+
+    f.up = mmi_io_weight(io, first, layer);
+    f.up_bias = mmi_io_weight(io, first + 1, layer);
+    f.down = mmi_io_weight(io, first + 2, layer);
+    f.down_bias = mmi_io_weight(io, first + 3, layer);
+    f.act = act;
+    return f;
+}
+
+mmi_norm_spec mmi_layer_norm_spec(mmi_io *io, int first, int64_t layer, float eps)
+{
+    return (mmi_norm_spec){0, mmi_io_weight(io, first, layer), mmi_io_weight(io, first + 1, layer), eps, 0};
+}
