@@ -62,7 +62,7 @@ mm_status mmi_kv_cache_reserve(mm_context *ctx, mmi_kv_cache *c, size_t tokens)
     const mmi_kv_shape *s = &c->shape;
 
     if (tokens <= c->capacity) return MM_OK;
-    wanted = mmi_size_max(tokens, c->capacity + c->capacity / 2); /* grow by half, so that copies stay linear in the text */
+    wanted = mmi_size_max(tokens, c->capacity + c->capacity / 8); /* by an eighth: copies stay linear in the text, and little room is idle */
     if (mmi_size_round_up(wanted, MMI_KEY_BLOCK, &wanted) || mmi_size_mul3(s->heads, s->dim, wanted, &bytes) ||
         mmi_size_mul3(bytes, 2 * element_bytes(s), s->layers, &bytes))
         return mmi_fail(ctx, MM_E_OVERFLOW, "a cache of %zu tokens does not fit", tokens);

@@ -98,12 +98,8 @@ mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data
     w->cols = w->rows ? elements / w->rows : 0;
 
     if (w->rank < 2) {
-        float *p;
-        if (w->dtype == MM_DTYPE_F32 && (uintptr_t)file_data % sizeof(float) == 0) {
-            w->data = file_data;
-            *in_place = 1;
-            return MM_OK;
-        }
+        float *p; /* copied even where it could stay: reading a few bytes of the map makes pages around them resident */
+
         p = mmi_alloc_array(ctx, elements, sizeof *p);
         if (!p) return MM_E_NOMEM;
         to_f32(w->dtype, file_data, p, elements);

@@ -21,7 +21,7 @@ typedef struct {
     int data_owned;   /* data is a block of ours, else it lies in a mapped file */
 } mmi_weight;
 
-/* Take `bytes` of file elements as this weight, its name, dtype and shape being set. Vectors become f32; quantized matrices, and
+/* Take `bytes` of file elements as this weight, its name, dtype and shape being set. Vectors become f32 of our own; quantized matrices, and
  * those of floats that are `multiplied` where the context's level has a kernel for it, are packed on the context's threads;
  * misaligned data is copied; the rest stays where it is (*in_place tells). */
 mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place);

@@ -437,6 +437,12 @@ cleanup:
 
 mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out)
 {
+    mm_status st;
+
     *out = NULL;
-    return mmi_file_is_directory(path) ? open_directory(ctx, path, out) : open_gguf(ctx, path, out);
+    st = mmi_file_is_directory(path) ? open_directory(ctx, path, out) : open_gguf(ctx, path, out);
+    /* The system maps pages around those that are read, so some of each packed tensor came back after it was let go. */
+    for (size_t i = 0; !st && i < (*out)->n_maps; i++)
+        mmi_file_map_forget((*out)->maps[i], mmi_file_map_data((*out)->maps[i]), mmi_file_map_size((*out)->maps[i]));
+    return st;
 }

@@ -343,7 +343,6 @@ static mm_status run_step(mm_session *s, size_t count, int with_logits)
     mm_status st;
 
     if ((st = build_step(s, p, count, with_logits))) return st;
-    if ((st = mmi_kv_cache_reserve(s->ctx, s->cache, s->cache->length + count))) return st;
     for (size_t i = 0; i < count; i++) positions[i] = (int32_t)(s->cache->length + i);
     mmi_graph_bind(p->g, p->ids, s->tokens.data + s->cache->length);
     mmi_graph_bind(p->g, p->positions, positions);
@@ -365,6 +364,7 @@ static mm_status compute(mm_session *s)
     if (!s->cache && (st = mmi_kv_cache_create(s->ctx, &shape, &s->cache))) return st;
     if (s->cache->length == total) s->cache->length--; /* the logits of the last token are gone: compute it again */
     begun = s->cache->length;
+    if ((st = mmi_kv_cache_reserve(s->ctx, s->cache, total))) return st; /* at once: growing chunk by chunk would copy and fragment */
     while (s->cache->length < total && !st) {
         size_t count = mmi_size_min(total - s->cache->length, CHUNK);
         int last = s->cache->length + count == total;
