@@ -1,123 +1,19 @@
 #!/usr/bin/env python3
-"""Write the tiny checkpoints under tests/golden/models and what transformers computes with them.
-
-Every model is random (fixed seeds, weights large enough that each part of the network matters) and is stored as a user would
-get it: a Hugging Face directory or a GGUF file. Expected outputs come from transformers in float32 on the weights as stored,
-eager attention. Layout, read by tests/unit/test_golden_models.c:
-
-    models/cases.txt                    a line a forward case:   PATH CASE KIND
-    models/greedy.txt                   a line a greedy case:    PATH CASE
-    models/<name>/                      the model
-    models/<name>/<case>.in.safetensors, <case>.out.safetensors
-
-PATH is <name>, or <name>/model.gguf. KIND is "exact" (1e-4 of the largest output) or "int8": block-quantized weights, where the
-engine rounds the input of every linear layer to 8 bits in blocks of 32. For those the .out file holds, beside each output of the
-dequantized weights, "<output>.int8": what the reference gives when it rounds so too. Generated ids are those of the latter.
-
-Needs torch, transformers 5, gguf, safetensors, tokenizers. Run from anywhere; the result does not depend on the machine but for
-the last bits of float32 sums.
+"""Tiny Llama, BERT, ViT and DINOv2 checkpoints and GGUF files; what is written where stands in golden_models.py.
 SPDX-License-Identifier: MIT"""
 import contextlib
 import json
-import pathlib
-import shutil
-import tempfile
 
 import gguf
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from golden_models import (GREEDY, ROOT, folder_of, greedy_ids, ids_of, only_logits, pixels_of, randomize, rename, round_to, run,
+                           save, tensors_of, text_inputs, write_case, write_config, write_greedy)
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (BertConfig, BertModel, Dinov2Config, Dinov2ForImageClassification, Dinov2Model, LlamaConfig,
                           LlamaForCausalLM,
-                          ViTConfig, ViTForImageClassification, ViTModel, logging)
-
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE / "models"
-CASES, GREEDY = [], []
-GREEDY_TOKENS = 24
-LEAST_MARGIN = 0.02  # of the largest logit between the best and the second token of every greedy step
-
-
-def randomize(model, seed, std):
-    """Matrices N(0, std), vectors of norms around 1, biases N(0, 0.2): nothing is left at an initial value that hides a mistake."""
-    g = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, p in sorted(model.named_parameters()):
-            if p.dim() > 1:
-                p.copy_(torch.randn(p.shape, generator=g) * std)
-            elif "bias" in name:
-                p.copy_(torch.randn(p.shape, generator=g) * 0.2)
-            else:  # norms, layer scale
-                p.copy_(0.6 + torch.rand(p.shape, generator=g))
-    return model.eval()
-
-
-def round_to(model, dtype):
-    """The weights as they will be read back from `dtype`."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(p.to(dtype).float())
-
-
-def tensors_of(model, dtype):
-    """What transformers stores, under the names of its files, which for some models are not those in memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        return {name: p.to(dtype).contiguous() for name, p in load_file(pathlib.Path(folder) / "model.safetensors").items()}
-
-
-def folder_of(name):
-    folder = ROOT / name
-    folder.mkdir(parents=True)
-    return folder
-
-
-def write_config(folder, model, dtype, edit=None):
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    config["architectures"] = [type(model).__name__]
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    for key in ("_name_or_path", "transformers_version", "return_dict", "output_hidden_states", "output_attentions",
-                "chunk_size_feed_forward",
-                "problem_type", "is_encoder_decoder", "use_cache", "initializer_range"):
-        config.pop(key, None)
-    if edit:
-        edit(config)
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-
-
-def save(name, model, dtype=torch.float32, prefix="", edit=None, shards=1):
-    """Write the directory; the model is left with the weights as stored."""
-    folder = folder_of(name)
-    round_to(model, dtype)
-    tensors = {prefix + k: v for k, v in tensors_of(model, dtype).items()}
-    write_config(folder, model, dtype, edit)
-    if shards == 1:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        return folder
-    names, weight_map = list(tensors), {}
-    for s in range(shards):
-        part = {n: tensors[n] for n in names[s::shards]}
-        file = f"model-{s + 1:05d}-of-{shards:05d}.safetensors"
-        save_file(part, folder / file, metadata={"format": "pt"})
-        weight_map.update({n: file for n in part})
-    index = {"metadata": {"total_size": sum(t.numel() * t.element_size() for t in tensors.values())}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
-    return folder
-
-
-def write_case(name, case, inputs, outputs, kind="exact", file=""):
-    save_file({k: v.contiguous() for k, v in inputs.items()}, ROOT / name / f"{case}.in.safetensors")
-    save_file({k: v.detach().clone().contiguous() for k, v in outputs.items()}, ROOT / name / f"{case}.out.safetensors")
-    for k, v in outputs.items():
-        assert v.dtype == torch.float32
-        assert torch.isfinite(v).all() and v.numel() and (v.numel() == 1 or v.std() > 1e-3), (name, case, k)
-    CASES.append(f"{name}{file} {case} {kind}")
-
-
-def ids_of(seed, shape, vocabulary):
-    return torch.randint(3, vocabulary, shape, generator=torch.Generator().manual_seed(seed))
-
+                          ViTConfig, ViTForImageClassification, ViTModel)
 
 # Language models
 
@@ -126,54 +22,6 @@ def run_llama(model, inputs):
     with torch.no_grad():
         out = model(**inputs, output_hidden_states=True, use_cache=False)
     return {"last_hidden_state": out.hidden_states[-1], "logits": out.logits}
-
-
-def only_logits(outputs):
-    """Long sequences: the last hidden state, which the logits follow from, would be the larger part of the files."""
-    if "logits" in outputs and outputs["logits"].shape[1] > 16:
-        outputs.pop("last_hidden_state", None)
-    return outputs
-
-
-def text_inputs(seed, vocabulary, lengths, padding=True):
-    """Sequences by themselves, and a batch of two with each kind of padding."""
-    cases = {f"len{n}": {"input_ids": ids_of(seed + n, (1, n), vocabulary)} for n in lengths}
-    batch = ids_of(seed + 100, (2, 11), vocabulary)
-    for side in ("right", "left") if padding else ():
-        mask = torch.ones_like(batch)
-        if side == "right":
-            mask[0, 6:] = 0
-        else:
-            mask[0, :5] = 0
-        cases["pad_" + side] = {"input_ids": batch * mask, "attention_mask": mask}
-    return cases
-
-
-def greedy_ids(model, prompt, count):
-    """Ids, and the least distance between best and second, relative to the largest logit."""
-    ids, margin = prompt.clone(), 1.0
-    with torch.no_grad():
-        for _ in range(count):
-            logits = model(input_ids=ids, use_cache=False).logits[0, -1]
-            top = logits.topk(2).values
-            margin = min(margin, float((top[0] - top[1]) / logits.abs().max()))
-            ids = torch.cat([ids, logits.argmax()[None, None]], 1)
-    return ids[:, prompt.shape[1]:], margin
-
-
-def write_greedy(name, case, model, prompt_length, seed, file=""):
-    """The first prompt whose continuation is decided by a clear distance at every step and does not fall into one token."""
-    for s in range(seed, seed + 400):
-        prompt = ids_of(s, (1, prompt_length), model.config.vocab_size)
-        ids, margin = greedy_ids(model, prompt, GREEDY_TOKENS)
-        if margin >= LEAST_MARGIN and len(set(ids[0].tolist())) >= 5:
-            break
-    else:
-        raise SystemExit(f"{name}: no prompt with a margin of {LEAST_MARGIN}")
-    save_file({"prompt_ids": prompt[0].to(torch.int32), "generated_ids": ids[0].to(torch.int32)},
-              ROOT / name / f"{case}.greedy.safetensors")
-    GREEDY.append(f"{name}{file} {case}")
-
 
 def llama_config(**options):
     base = dict(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
@@ -242,11 +90,6 @@ def make_llamas():
         model = make_llama(name, 10, torch.bfloat16, lengths=(70,), edit=edit, rope_parameters=parameters, **SMALL)
         if name != "llama_dynamic":  # unscaled within the trained length
             scaling_matters(name, model)
-
-
-def rename(path, change):
-    tensors = {change(k): v for k, v in load_file(path).items()}
-    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def make_words():
@@ -337,10 +180,6 @@ def make_berts():
 
 
 # Vision
-
-
-def pixels_of(seed, shape):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def run_vision(model, inputs, **options):
@@ -597,23 +436,4 @@ def make_ggufs():
     make_gguf_bert()
 
 
-def main():
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    shutil.rmtree(ROOT, ignore_errors=True)
-    ROOT.mkdir()
-    make_llamas()
-    make_words()
-    make_berts()
-    make_visions()
-    make_ggufs()
-    for f in ROOT.rglob("*.*"):
-        f.chmod(0o644)
-    (ROOT / "cases.txt").write_text("\n".join(CASES) + "\n")
-    (ROOT / "greedy.txt").write_text("\n".join(GREEDY) + "\n")
-    size = sum(f.stat().st_size for f in ROOT.rglob("*") if f.is_file())
-    print(f"{len(CASES)} cases, {len(GREEDY)} greedy, {size / 1e6:.2f} MB")
-
-
-main()
+run("base", make_llamas, make_words, make_berts, make_visions, make_ggufs)

@@ -1,8 +1,9 @@
-/* Whole models against transformers: every tiny checkpoint of tests/golden/make_models.py, opened, run and compared through the public
+/* Whole models against transformers: every tiny checkpoint of tests/golden/make_models.py and its kin, opened, run and compared through the public
  * API; then what must not change a result: threads, processor levels, neighbours in a batch, a second context.
  * SPDX-License-Identifier: MIT */
 #include "model_fixture.h"
 
+#include <glob.h>
 #include <pthread.h>
 
 /* Beside its own reference a block-quantized model is held against one that rounds activations as the engine is documented to
@@ -16,26 +17,52 @@ enum { LEAST_CASES = 100, LEAST_GREEDY = 35 }; /* fewer: the lists were cut */
 
 typedef void (*case_fn)(mm_context *ctx, mm_model *model, const char *name, const char *file, int quantized);
 
-static size_t for_each_case(mm_context *ctx, case_fn fn)
+/* Lines of every family's list: models/<family>.cases.txt or .greedy.txt. */
+static size_t for_each_line(const char *pattern, void (*fn)(void *arg, const char *line), void *arg)
 {
-    FILE *list = fopen(MODELS "cases.txt", "r");
-    char name[64], file[64], kind[16], last[64] = "";
-    mm_model *model = NULL;
+    glob_t files;
+    char line[192];
     size_t n = 0;
 
-    assert_non_null(list);
-    while (fscanf(list, "%63s %63s %15s", name, file, kind) == 3) {
-        assert_true(!strcmp(kind, "exact") || !strcmp(kind, "int8"));
-        if (strcmp(name, last)) {
-            mm_model_release(model);
-            model = open_golden(ctx, name);
-            strcpy(last, name);
-        }
-        fn(ctx, model, name, file, kind[0] == 'i');
-        n++;
+    assert_int_equal(glob(pattern, 0, NULL, &files), 0);
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        FILE *list = fopen(files.gl_pathv[i], "r");
+        assert_non_null(list);
+        for (; fgets(line, sizeof line, list); n++) fn(arg, line);
+        (void)fclose(list);
     }
-    mm_model_release(model);
-    (void)fclose(list);
+    globfree(&files);
+    return n;
+}
+
+typedef struct {
+    mm_context *ctx;
+    case_fn fn;
+    mm_model *model;
+    char last[64];
+} case_walk;
+
+static void visit_case(void *arg, const char *line)
+{
+    case_walk *w = arg;
+    char name[64], file[64], kind[16];
+
+    assert_int_equal(sscanf(line, "%63s %63s %15s", name, file, kind), 3);
+    assert_true(!strcmp(kind, "exact") || !strcmp(kind, "int8"));
+    if (strcmp(name, w->last)) {
+        mm_model_release(w->model);
+        w->model = open_golden(w->ctx, name);
+        strcpy(w->last, name);
+    }
+    w->fn(w->ctx, w->model, name, file, kind[0] == 'i');
+}
+
+static size_t for_each_case(mm_context *ctx, case_fn fn)
+{
+    case_walk w = {ctx, fn, NULL, ""};
+    size_t n = for_each_line(MODELS "*.cases.txt", visit_case, &w);
+
+    mm_model_release(w.model);
     return n;
 }
 
@@ -325,26 +352,25 @@ static void generate_greedily(mm_context *ctx, const char *name, const char *fil
     mm_model_release(model);
 }
 
+static void visit_greedy(void *arg, const char *line)
+{
+    char name[64], file[64];
+
+    assert_int_equal(sscanf(line, "%63s %63s", name, file), 2);
+    generate_greedily(arg, name, file, MM_DTYPE_F32);
+    generate_greedily(arg, name, file, MM_DTYPE_F16);
+}
+
 /* The next token leads by 2 % of the largest logit at each step, so that half precision keys and values choose the same. */
 static void test_greedy_ids_equal_transformers(void **state)
 {
     (void)state;
     for (int64_t level = MM_CPU_REFERENCE; level <= MM_CPU_AMX; level++) {
-        FILE *list = fopen(MODELS "greedy.txt", "r");
-        char name[64], file[64];
         mm_context *ctx = NULL;
-        size_t n = 0;
 
-        assert_non_null(list);
         assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
         ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_CPU_LEVEL, level)); /* a missing one runs the highest again */
-        while (fscanf(list, "%63s %63s", name, file) == 2) {
-            generate_greedily(ctx, name, file, MM_DTYPE_F32);
-            generate_greedily(ctx, name, file, MM_DTYPE_F16);
-            n++;
-        }
-        assert_true(n >= LEAST_GREEDY);
-        (void)fclose(list);
+        assert_true(for_each_line(MODELS "*.greedy.txt", visit_greedy, ctx) >= LEAST_GREEDY);
         mm_context_destroy(ctx);
     }
 }
