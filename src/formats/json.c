@@ -23,6 +23,7 @@ struct mmi_json {
     size_t charged; /* bytes of cJSON's counted on the heap */
     cJSON *root;
     char *name;
+    int borrows; /* the nodes are another document's */
 };
 
 typedef struct {
@@ -274,11 +275,34 @@ mm_status mmi_json_read(mm_context *ctx, const char *path, size_t most, mmi_json
     return st;
 }
 
+mm_status mmi_json_part(mm_context *ctx, const mmi_json *doc, const char *key, mmi_json **out)
+{
+    const mmi_json_node *node = mmi_json_get(doc->root, key);
+    mmi_json_kind kind = mmi_json_kind_of(node);
+    mmi_text name = {0};
+
+    *out = NULL;
+    if (kind == MMI_JSON_ABSENT || kind == MMI_JSON_NULL) return MM_OK;
+    if (kind != MMI_JSON_OBJECT) return mmi_fail(ctx, MM_E_FORMAT, "%s: %s must be an object", doc->name, key);
+    if (mmi_text_format(ctx, &name, "%s: %s", doc->name, key)) return MM_E_NOMEM;
+    *out = mmi_zalloc(ctx, sizeof **out);
+    if (!*out) {
+        mmi_text_clear(&name);
+        return MM_E_NOMEM;
+    }
+    (*out)->name = name.data;
+    (*out)->root = (cJSON *)(uintptr_t)node;
+    (*out)->borrows = 1;
+    return MM_OK;
+}
+
 void mmi_json_destroy(mmi_json *doc)
 {
     if (!doc) return;
-    cJSON_Delete(doc->root);
-    mmi_heap_discharge(doc->heap, doc->charged);
+    if (!doc->borrows) {
+        cJSON_Delete(doc->root);
+        mmi_heap_discharge(doc->heap, doc->charged);
+    }
     mmi_free(doc->name);
     mmi_free(doc);
 }

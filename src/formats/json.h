@@ -24,6 +24,9 @@ enum {
 mm_status mmi_json_parse(mm_context *ctx, const char *name, const char *text, size_t n, mmi_json **out);
 /* Read and parse a file of at most `most` bytes. */
 mm_status mmi_json_read(mm_context *ctx, const char *path, size_t most, mmi_json **out);
+/* The object under `key` of the root as a document of its own, named "<name>: <key>"; it borrows the nodes of `doc`, which must outlive
+ * it. *out is NULL when the member is absent or null; MM_E_FORMAT when it is no object. */
+mm_status mmi_json_part(mm_context *ctx, const mmi_json *doc, const char *key, mmi_json **out);
 void mmi_json_destroy(mmi_json *doc); /* NULL allowed */
 const mmi_json_node *mmi_json_root(const mmi_json *doc);
 const char *mmi_json_name(const mmi_json *doc);

@@ -181,5 +181,7 @@ static void build(mmi_io *io)
 static const char *const classes[] = {"BertModel", NULL};
 static const char *const prefixes[] = {"", "bert.", NULL};
 
-const mmi_architecture mmi_bert = {"bert", classes, "bert", prefixes, NULL, rows, sizeof rows / sizeof *rows, sizeof(bert_config),
-                                   read_hf, read_gguf, dimension, NULL, build};
+const mmi_architecture mmi_bert = {
+    .name = "bert", .classes = classes, .gguf = "bert", .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .config_bytes = sizeof(bert_config), .read_hf = read_hf, .read_gguf = read_gguf, .dimension = dimension, .build = build,
+};

@@ -169,5 +169,8 @@ static void build(mmi_io *io)
 static const char *const classes[] = {"Dinov2Model", "Dinov2ForImageClassification", NULL};
 static const char *const prefixes[] = {"", "dinov2.", NULL};
 
-const mmi_architecture mmi_dinov2 = {"dinov2", classes, NULL, prefixes, "BitImageProcessor", rows, sizeof rows / sizeof *rows, sizeof(dinov2_config),
-                                     read_hf, NULL, dimension, NULL, build};
+const mmi_architecture mmi_dinov2 = {
+    .name = "dinov2", .classes = classes, .prefixes = prefixes, .processor = "BitImageProcessor", .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(dinov2_config), .read_hf = read_hf, .dimension = dimension,
+    .build = build,
+};

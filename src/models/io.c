@@ -45,13 +45,14 @@ int mmi_io_wants(const mmi_io *io, const char *name)
 
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v)
 {
-    v = mmi_contiguous(io->g, v);
-    if (io->g->status || !v || !mmi_io_wants(io, name)) return;
+    if (!mmi_io_wants(io, name)) return;
+    if (!io->inner) v = mmi_contiguous(io->g, v);
+    if (io->g->status || !v) return;
     if (io->n_outputs == MMI_IO_MAX) {
         mmi_graph_fail(io->g, MM_E_INTERNAL, "more than %d outputs", MMI_IO_MAX);
         return;
     }
-    mmi_graph_output(io->g, name, v);
+    if (!io->inner) mmi_graph_output(io->g, name, v);
     io->outputs[io->n_outputs++] = (mmi_io_entry){name, v, 1};
 }
 
@@ -60,6 +61,34 @@ mmi_value mmi_io_find_output(const mmi_io *io, const char *name)
     for (size_t i = 0; i < io->n_outputs; i++)
         if (!strcmp(io->outputs[i].name, name)) return io->outputs[i].value;
     return 0;
+}
+
+void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *wanted)
+{
+    memset(part, 0, sizeof *part);
+    part->g = io->g;
+    part->model = io->model->parts[index];
+    part->cached = io->cached;
+    part->encode = io->encode;
+    part->last_only = io->last_only;
+    part->segments = io->segments;
+    part->wanted = wanted;
+    part->inner = 1;
+}
+
+void mmi_io_give(mmi_io *io, const char *name, mmi_value v)
+{
+    if (!v) return;
+    if (io->n_inputs == MMI_IO_MAX) {
+        mmi_graph_fail(io->g, MM_E_INTERNAL, "more than %d inputs", MMI_IO_MAX);
+        return;
+    }
+    io->inputs[io->n_inputs++] = (mmi_io_entry){name, v, 0};
+}
+
+void mmi_io_build(mmi_io *io)
+{
+    if (!io->g->status) io->model->arch->build(io);
 }
 
 mmi_value mmi_io_weight(mmi_io *io, int slot, int64_t layer) { return mmi_graph_weight(io->g, mmi_model_weight(io->model, slot, layer)); }

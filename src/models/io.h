@@ -17,6 +17,8 @@ struct mmi_io {
     mmi_graph *g;
     const mm_model *model;
     int cached;          /* decode over the run's caches */
+    int encode;          /* of a decoder with cross-attention: store the source's keys and values in the run's cross caches, and no more */
+    int inner;           /* a part's: its outputs are values for the whole, not results */
     int last_only;       /* of the hidden states, only the last token's are needed for the logits */
     mmi_value segments;  /* i32 [n + 1], texts one behind another in a batch of 1; 0: none */
     mmi_io_entry inputs[MMI_IO_MAX], outputs[MMI_IO_MAX];
@@ -30,6 +32,12 @@ mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t r
 int mmi_io_wants(const mmi_io *io, const char *name);
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name);
+
+/* Run part `index` of io's model within its graph: begin, give it inputs as it names them, build, and take its outputs by name. `wanted` as
+ * in the structure; a decoder's part inherits the caches, last_only and segments. */
+void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *wanted);
+void mmi_io_give(mmi_io *io, const char *name, mmi_value v); /* v 0: nothing */
+void mmi_io_build(mmi_io *io);
 
 mmi_value mmi_io_weight(mmi_io *io, int slot, int64_t layer); /* a weight as a graph value; 0 when absent */
 

@@ -218,5 +218,8 @@ static void build(mmi_io *io)
 static const char *const classes[] = {"LlamaForCausalLM", NULL};
 static const char *const prefixes[] = {"model.", "", NULL};
 
-const mmi_architecture mmi_llama = {"llama", classes, "llama", prefixes, NULL, rows, sizeof rows / sizeof *rows, sizeof(llama_config),
-                                    read_hf, read_gguf, dimension, prepare, build};
+const mmi_architecture mmi_llama = {
+    .name = "llama", .classes = classes, .gguf = "llama", .prefixes = prefixes, .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(llama_config), .read_hf = read_hf, .read_gguf = read_gguf,
+    .dimension = dimension, .prepare = prepare, .build = build,
+};

@@ -29,6 +29,7 @@ void mmi_model_retain(mm_model *m) { atomic_fetch_add_explicit(&m->references, 1
 void mmi_model_release(mm_model *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
+    for (size_t i = 0; i < MMI_MAX_PARTS; i++) mmi_model_release(m->parts[i]);
     for (size_t i = 0; i < m->n_weights; i++) mmi_weight_clear(&m->weights[i]);
     mmi_weight_clear(&m->inverse_frequencies);
     for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_release(m->maps[i]);
@@ -59,6 +60,7 @@ size_t mmi_model_parameters(const mm_model *m)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rows * m->weights[i].cols;
+    for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_parameters(m->parts[i]);
     return n;
 }
 
@@ -66,6 +68,7 @@ size_t mmi_model_weight_bytes(const mm_model *m)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += mmi_weight_bytes(&m->weights[i]);
+    for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_weight_bytes(m->parts[i]);
     return n;
 }
 
@@ -103,21 +106,25 @@ static int find_tensor(const source *s, const char *name, found_tensor *out)
 }
 
 /* A row's name with the layer put in and one of the prefixes before it. */
-static int format_name(char *out, size_t size, const char *prefix, const char *pattern, int64_t layer)
+static int format_name(char *out, size_t size, const char *outer, const char *inner, const char *pattern, int64_t layer)
 {
     const char *mark = strchr(pattern, '%');
-    int n = mark ? snprintf(out, size, "%s%.*s%lld%s", prefix, (int)(mark - pattern), pattern, (long long)layer, mark + 1)
-                 : snprintf(out, size, "%s%s", prefix, pattern);
+    int n = mark ? snprintf(out, size, "%s%s%.*s%lld%s", outer, inner, (int)(mark - pattern), pattern, (long long)layer, mark + 1)
+                 : snprintf(out, size, "%s%s%s", outer, inner, pattern);
     return n >= 0 && (size_t)n < size;
 }
 
 static int find_row(const mm_model *m, const source *s, const mmi_weight_row *row, int64_t layer, char *name, size_t size, found_tensor *out)
 {
-    if (s->gguf) return row->gguf && format_name(name, size, "", row->gguf, layer) && find_tensor(s, name, out);
+    static const char *const none[] = {"", NULL};
+    const char *const *outer = m->part_prefixes ? m->part_prefixes : none;
+
+    if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
     if (!row->hf) return 0;
-    for (const char *const *p = m->arch->prefixes; *p; p++)
-        if (format_name(name, size, *p, row->hf, layer) && find_tensor(s, name, out)) return 1;
-    (void)format_name(name, size, m->arch->prefixes[0], row->hf, layer);
+    for (const char *const *o = outer; *o; o++)
+        for (const char *const *p = m->arch->prefixes; *p; p++)
+            if (format_name(name, size, *o, *p, row->hf, layer) && find_tensor(s, name, out)) return 1;
+    (void)format_name(name, size, outer[0], m->arch->prefixes[0], row->hf, layer);
     return 0;
 }
 
@@ -204,13 +211,20 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const m
     return MM_OK;
 }
 
+static size_t matrices_of(const mm_model *m, int32_t dtype)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rank > 1 && m->weights[i].dtype == dtype;
+    for (size_t i = 0; i < m->arch->n_parts; i++) n += matrices_of(m->parts[i], dtype);
+    return n;
+}
+
 static mm_status list_dtypes(mm_context *ctx, mm_model *m)
 {
     mmi_text text = {0};
 
     for (int32_t d = 0; d <= MM_DTYPE_Q6_K; d++) {
-        size_t n = 0;
-        for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rank > 1 && m->weights[i].dtype == d;
+        size_t n = matrices_of(m, d);
         if (n && mmi_text_format(ctx, &text, "%s%s x %zu", text.size ? ", " : "", mm_dtype_name(d), n)) {
             mmi_text_clear(&text);
             return MM_E_NOMEM;
@@ -238,6 +252,7 @@ static mm_status load_weights(mm_context *ctx, mm_model *m, const source *s)
         }
         if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, m->info.layers + 1);
     }
+    for (size_t i = 0; i < a->n_parts && !st; i++) st = load_weights(ctx, m->parts[i], s);
     if (!st && a->prepare) st = a->prepare(ctx, m);
     return st ? st : list_dtypes(ctx, m);
 }
@@ -251,6 +266,43 @@ static mm_status adopt_architecture(mm_context *ctx, mm_model *m, const mmi_arch
     memcpy(m->class_name, class_name, n);
     m->class_name[n] = 0;
     return MM_OK;
+}
+
+static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config);
+
+static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi_json *config)
+{
+    const mmi_part_row *row = &m->arch->parts[index];
+    const mmi_architecture *arch;
+    const char *type = row->type, *class_name;
+    mmi_json *own = NULL;
+    mm_status st = mmi_json_part(ctx, config, row->config, &own);
+
+    if (!st && !own) st = mmi_fail(ctx, MM_E_FORMAT, "%s: %s is missing", mmi_json_name(config), row->config);
+    if (!st) st = mmi_json_text(ctx, own, mmi_json_root(own), "model_type", !row->type, &type);
+    if (st) goto cleanup;
+    class_name = mmi_registry_class_of(type, row->role);
+    arch = class_name ? mmi_registry_find_class(class_name) : NULL;
+    if (!arch || arch->n_parts) {
+        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: model_type \"%.60s\" is not supported there", mmi_json_name(own), type);
+        goto cleanup;
+    }
+    if ((st = model_new(ctx, m->path, m->format, &m->parts[index]))) goto cleanup;
+    m->parts[index]->part_prefixes = row->prefixes;
+    if ((st = adopt_architecture(ctx, m->parts[index], arch, class_name, strlen(class_name)))) goto cleanup;
+    st = read_configuration(ctx, m->parts[index], own);
+cleanup:
+    mmi_json_destroy(own);
+    return st;
+}
+
+/* The parts' first, whose numbers the whole may need. */
+static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config)
+{
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = read_part(ctx, m, i, config);
+    return st ? st : m->arch->read_hf(ctx, m, config);
 }
 
 static void add_end_token(mm_model *m, int64_t id)
@@ -415,7 +467,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
         goto cleanup;
     }
     if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
-    if ((st = arch->read_hf(ctx, m, d->config))) goto cleanup;
+    if ((st = read_configuration(ctx, m, d->config))) goto cleanup;
     if ((st = load_weights(ctx, m, &(source){NULL, d->weights, path}))) goto cleanup;
     if (d->tokenizer && m->info.vocabulary &&
         (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
@@ -435,14 +487,19 @@ cleanup:
     return st;
 }
 
+/* The system maps pages around those that are read, so some of each packed tensor came back after it was let go. */
+static void forget_maps(const mm_model *m)
+{
+    for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_forget(m->maps[i], mmi_file_map_data(m->maps[i]), mmi_file_map_size(m->maps[i]));
+    for (size_t i = 0; i < m->arch->n_parts; i++) forget_maps(m->parts[i]);
+}
+
 mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out)
 {
     mm_status st;
 
     *out = NULL;
     st = mmi_file_is_directory(path) ? open_directory(ctx, path, out) : open_gguf(ctx, path, out);
-    /* The system maps pages around those that are read, so some of each packed tensor came back after it was let go. */
-    for (size_t i = 0; !st && i < (*out)->n_maps; i++)
-        mmi_file_map_forget((*out)->maps[i], mmi_file_map_data((*out)->maps[i]), mmi_file_map_size((*out)->maps[i]));
+    if (!st) forget_maps(*out);
     return st;
 }

@@ -37,6 +37,19 @@ typedef struct {
     int flags;              /* MMI_ROW_* */
 } mmi_weight_row;
 
+/* What a part does in its model, which decides the class that its model_type stands for. */
+typedef enum { MMI_ROLE_ENCODER, MMI_ROLE_DECODER } mmi_role;
+
+/* A model within a model: a tower or a language model, of an architecture of its own that its own configuration names. */
+typedef struct {
+    const char *config;          /* the member of config.json that configures it, "text_config" */
+    const char *type;            /* model_type to assume when that names none; NULL: it must */
+    mmi_role role;
+    const char *const *prefixes; /* that its tensor names carry before those of its own architecture, NULL at the end */
+} mmi_part_row;
+
+enum { MMI_MAX_PARTS = 4 };
+
 typedef struct mmi_io mmi_io;
 
 typedef struct mmi_architecture {
@@ -54,6 +67,8 @@ typedef struct mmi_architecture {
     int64_t (*dimension)(const mm_model *m, char letter);
     mm_status (*prepare)(mm_context *ctx, mm_model *m); /* after the weights: derived constants; NULL for none */
     void (*build)(mmi_io *io);                          /* failures stay in the graph */
+    const mmi_part_row *parts;      /* of a composite; they are read before read_hf and at m->parts in this order */
+    size_t n_parts;
 } mmi_architecture;
 
 /* What every architecture tells about itself. */
@@ -80,6 +95,8 @@ typedef enum { MMI_POOL_FIRST, MMI_POOL_MEAN } mmi_pooling;
 struct mm_model {
     atomic_size_t references;
     const mmi_architecture *arch;
+    struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them */
+    const char *const *part_prefixes;      /* of a part: see mmi_part_row; NULL: none */
     char *class_name;        /* from config.json or general.architecture */
     char *path;
     char *format;            /* "safetensors" or "gguf" */

@@ -18,6 +18,24 @@ const mmi_architecture *mmi_registry_find_class(const char *class_name)
     return NULL;
 }
 
+/* The class that a part of a composite is, whose configuration says model_type alone. */
+static const struct {
+    const char *type;
+    mmi_role role;
+    const char *class_name;
+} types[] = {
+    {"dinov2", MMI_ROLE_ENCODER, "Dinov2Model"},
+    {"llama", MMI_ROLE_DECODER, "LlamaForCausalLM"},
+    {"vit", MMI_ROLE_ENCODER, "ViTModel"},
+};
+
+const char *mmi_registry_class_of(const char *model_type, mmi_role role)
+{
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].role == role && !strcmp(types[i].type, model_type)) return types[i].class_name;
+    return NULL;
+}
+
 const mmi_architecture *mmi_registry_find_gguf(const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {

@@ -147,5 +147,8 @@ static void build(mmi_io *io)
 static const char *const classes[] = {"ViTModel", "ViTForImageClassification", NULL};
 static const char *const prefixes[] = {"", "vit.", NULL};
 
-const mmi_architecture mmi_vit = {"vit", classes, NULL, prefixes, "ViTImageProcessor", rows, sizeof rows / sizeof *rows, sizeof(vit_config),
-                                  read_hf, NULL, dimension, NULL, build};
+const mmi_architecture mmi_vit = {
+    .name = "vit", .classes = classes, .prefixes = prefixes, .processor = "ViTImageProcessor", .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(vit_config), .read_hf = read_hf, .dimension = dimension,
+    .build = build,
+};
