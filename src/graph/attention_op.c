@@ -15,12 +15,15 @@ typedef struct {
     const mmi_run *run;
     const mmi_value_info *q, *k, *v, *bias; /* bias NULL: none */
     const float *qd, *kd, *vd, *bd;
+    float *by_distance;      /* [heads][distances], from -(past + queries) on; NULL: none */
+    size_t distances, zero;  /* and where distance 0 stands */
     float *out;
     size_t dim, value_dim, heads, key_heads, group;
     size_t sequences;
     const int32_t *segments; /* NULL: the batch is the list of sequences */
     size_t queries, keys;    /* tokens of a sequence, when it is */
     mmi_kv_cache *const *caches; /* NULL: packed in shared scratch */
+    int across;              /* the caches are whole, of another sequence */
     size_t layer;
     size_t blocks;           /* key blocks in scratch, of a key head */
     float *packed_keys, *packed_values;
@@ -43,6 +46,8 @@ static sequence sequence_of(const attention_job *j, size_t s)
         q.q0 = q.k0 = (size_t)j->segments[s];
         q.queries = q.keys = (size_t)j->segments[s + 1] - q.q0;
         q.block = q.k0 / MMI_KEY_BLOCK + s; /* leaves each segment room for its last, partial block */
+    } else if (j->across) {
+        q.keys = j->caches[s]->length;
     } else if (j->caches) {
         q.past = j->caches[s]->length;
         q.keys = q.past + j->queries;
@@ -92,6 +97,16 @@ static void store_task(void *arg, size_t task, int worker)
         memcpy(values_in_scratch(j, &s, head) + t * j->value_dim, values, j->value_dim * sizeof(float));
 }
 
+/* The bias of one query row from its distances, on a mask or other bias where there is one. */
+static const float *distance_row(const attention_job *j, const sequence *s, size_t t, size_t head, const float *bias, float *row)
+{
+    const float *d = j->by_distance + head * j->distances + j->zero - (s->past + t);
+
+    if (!bias) return d;
+    j->run->k->add(d, bias, row, s->keys);
+    return row;
+}
+
 static size_t tiles_of(const attention_job *j, const sequence *s) { return (s->queries * j->group + MMI_QUERY_TILE - 1) / MMI_QUERY_TILE; }
 
 static void attend_task(void *arg, size_t task, int worker)
@@ -103,6 +118,7 @@ static void attend_task(void *arg, size_t task, int worker)
     mmi_attention_tile tile = {0};
     sequence s = sequence_of(j, 0);
     size_t index = 0, head;
+    float *scratch = mmi_run_worker(j->run, worker), *rows = scratch + mmi_attention_scratch(j->dim, j->value_dim);
 
     for (size_t n = tiles_of(j, &s) * j->key_heads; task >= n; n = tiles_of(j, &s) * j->key_heads) {
         task -= n;
@@ -121,6 +137,7 @@ static void attend_task(void *arg, size_t task, int worker)
         if (j->bias) { /* strides of size-1 dimensions were set to 0 */
             bias[i] = j->bd + (int64_t)s.batch * j->bias->stride[0] + (int64_t)h * j->bias->stride[1] + row * j->bias->stride[2] + (int64_t)s.k0;
         }
+        if (j->by_distance) bias[i] = distance_row(j, &s, t, h, j->bias ? bias[i] : NULL, rows + i * s.keys);
     }
     tile.dim = j->dim;
     tile.value_dim = j->value_dim;
@@ -139,10 +156,10 @@ static void attend_task(void *arg, size_t task, int worker)
     tile.value_stride = j->value_dim;
     tile.first = first;
     tile.last = last;
-    tile.bias = j->bias ? bias : NULL;
+    tile.bias = j->bias || j->by_distance ? bias : NULL;
     tile.scale = j->scale;
     tile.softcap = j->softcap;
-    tile.scratch = mmi_run_worker(j->run, worker);
+    tile.scratch = scratch;
     j->run->k->attention(&tile);
 }
 
@@ -162,11 +179,70 @@ static mm_status check_run(mmi_run *run, const attention_job *j)
     return MM_OK;
 }
 
+/* T5's buckets: half of them one distance each, the others in logarithmic steps. */
+static size_t bucket_of(int64_t distance, int64_t buckets, int64_t most, int both)
+{
+    int64_t first = 0, n = distance < 0 ? -distance : 0, exact, step;
+
+    if (both) {
+        buckets /= 2;
+        if (distance > 0) first = buckets;
+        n = distance < 0 ? -distance : distance;
+    }
+    exact = buckets / 2;
+    if (n < exact) return (size_t)(first + n);
+    step = exact + (int64_t)(logf((float)n / (float)exact) / (float)log((double)most / (double)exact) * (float)(buckets - exact));
+    return (size_t)(first + (step < buckets ? step : buckets - 1));
+}
+
+/* The biases of every distance that comes up, so that a row of them lies behind one address. */
+static mm_status fill_distances(mmi_run *run, const mmi_node *n, attention_job *j)
+{
+    const mmi_value_info *table = mmi_graph_look(run->graph, n->inputs[5]);
+    const float *t = mmi_run_f32(run, n->inputs[5]);
+    size_t queries = 0, keys = 0;
+
+    for (size_t s = 0; s < j->sequences; s++) {
+        sequence q = sequence_of(j, s);
+        queries = mmi_size_max(queries, q.past + q.queries);
+        keys = mmi_size_max(keys, q.keys);
+    }
+    j->zero = queries;
+    j->distances = queries + keys;
+    j->by_distance = mmi_alloc_array(run->ctx, j->heads, j->distances * sizeof(float)); /* both counts are of 31 bits */
+    if (!j->by_distance) return MM_E_NOMEM;
+    for (size_t d = 0; d < j->distances; d++) {
+        size_t bucket = bucket_of((int64_t)d - (int64_t)j->zero, table->shape[0], n->i[4], (int)n->i[5]);
+        for (size_t h = 0; h < j->heads; h++) j->by_distance[h * j->distances + d] = t[bucket * j->heads + h];
+    }
+    return MM_OK;
+}
+
+static void take_bias(mmi_run *run, mmi_value v, attention_job *j, mmi_value_info *bias)
+{
+    if (!v) return;
+    *bias = *mmi_graph_look(run->graph, v);
+    for (int d = 0; d < 3; d++)
+        if (bias->shape[d] == 1) bias->stride[d] = 0;
+    j->bias = bias;
+    j->bd = mmi_run_f32(run, v);
+}
+
+static void attend(mmi_run *run, attention_job *j)
+{
+    size_t tasks = 0;
+
+    for (size_t s = 0; s < j->sequences; s++) {
+        sequence q = sequence_of(j, s);
+        tasks += tiles_of(j, &q) * j->key_heads;
+    }
+    mmi_run_tasks(run, attend_task, j, tasks);
+}
+
 static mm_status run_attention(mmi_run *run, const mmi_node *n)
 {
     attention_job j = {0};
     mmi_value_info bias;
-    size_t tasks = 0;
     mm_status st;
 
     j.run = run;
@@ -177,13 +253,7 @@ static mm_status run_attention(mmi_run *run, const mmi_node *n)
     j.kd = mmi_run_f32(run, n->inputs[1]);
     j.vd = mmi_run_f32(run, n->inputs[2]);
     j.out = mmi_run_f32(run, n->output);
-    if (n->inputs[3]) {
-        bias = *mmi_graph_look(run->graph, n->inputs[3]);
-        for (int d = 0; d < 3; d++)
-            if (bias.shape[d] == 1) bias.stride[d] = 0;
-        j.bias = &bias;
-        j.bd = mmi_run_f32(run, n->inputs[3]);
-    }
+    take_bias(run, n->inputs[3], &j, &bias);
     j.heads = (size_t)j.q->shape[2];
     j.key_heads = (size_t)j.k->shape[2];
     j.group = j.heads / j.key_heads;
@@ -209,14 +279,13 @@ static mm_status run_attention(mmi_run *run, const mmi_node *n)
     j.packed_keys = mmi_run_shared(run);
     j.packed_values = j.packed_keys ? j.packed_keys + j.key_heads * j.blocks * MMI_KEY_BLOCK * j.dim : NULL;
     st = check_run(run, &j);
-    if (st) return st;
-    for (size_t s = 0; s < j.sequences; s++) {
-        sequence q = sequence_of(&j, s);
-        tasks += tiles_of(&j, &q) * j.key_heads;
+    if (!st && n->inputs[5]) st = fill_distances(run, n, &j);
+    if (!st) {
+        mmi_run_tasks(run, store_task, &j, j.sequences * j.key_heads);
+        attend(run, &j);
     }
-    mmi_run_tasks(run, store_task, &j, j.sequences * j.key_heads);
-    mmi_run_tasks(run, attend_task, &j, tasks);
-    return MM_OK;
+    mmi_free(j.by_distance);
+    return st;
 }
 
 static void attention_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
@@ -225,6 +294,7 @@ static void attention_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch
     size_t dim = (size_t)k->shape[3], value_dim = (size_t)v->shape[3];
 
     size->worker = mmi_attention_scratch(dim, value_dim) * sizeof(float);
+    if (n->inputs[5] && n->inputs[3]) size->worker += MMI_QUERY_TILE * (size_t)k->shape[1] * sizeof(float); /* rows of both */
     size->shared = (size_t)k->shape[2] * (size_t)n->i[3] * MMI_KEY_BLOCK * (dim + value_dim) * sizeof(float);
 }
 
@@ -232,7 +302,7 @@ static const mmi_op attention_op = {"attention", run_attention, attention_scratc
 
 static mmi_value attention(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec)
 {
-    mmi_value in[5] = {q, k, v, spec->bias, spec->segments};
+    mmi_value in[6] = {q, k, v, spec->bias, spec->segments, 0};
     const mmi_value_info *a, *b, *c;
     mmi_node *n;
     size_t tokens, sequences, blocks;
@@ -264,15 +334,31 @@ static mmi_value attention(mmi_graph *g, size_t layer, mmi_value q, mmi_value k,
             return mmi_graph_fail(g, MM_E_SHAPE, "an attention bias %s does not fit queries %s", mmi_graph_shape_text(g, in[3], s),
                                   mmi_graph_shape_text(g, q, t));
     }
+    if (spec->distance) {
+        const mmi_value_info *table;
+        in[5] = mmi_contiguous(g, spec->distance);
+        if (g->status) return 0;
+        a = mmi_graph_look(g, q);
+        b = mmi_graph_look(g, k);
+        c = mmi_graph_look(g, v);
+        table = mmi_graph_look(g, in[5]);
+        if (table->dtype != MM_DTYPE_F32 || table->rank != 2 || table->shape[0] < 4 || table->shape[1] != a->shape[2] ||
+            spec->distance_most <= table->shape[0] / 2)
+            return mmi_graph_fail(g, MM_E_SHAPE, "buckets %s of distances to %lld do not fit queries %s", mmi_graph_shape_text(g, in[5], s),
+                                  (long long)spec->distance_most, mmi_graph_shape_text(g, q, t));
+    }
     tokens = (size_t)b->shape[1];
     sequences = spec->segments ? (size_t)mmi_graph_elements(g, spec->segments) : (size_t)b->shape[0];
     blocks = layer ? 0 : spec->segments ? tokens / MMI_KEY_BLOCK + sequences : sequences * ((tokens + MMI_KEY_BLOCK - 1) / MMI_KEY_BLOCK);
-    n = mmi_graph_node(g, &attention_op, in, 5, MM_DTYPE_F32, 3, (int64_t[]){a->shape[0], a->shape[1], a->shape[2] * c->shape[3]});
+    n = mmi_graph_node(g, &attention_op, in, 6, MM_DTYPE_F32, 3, (int64_t[]){a->shape[0], a->shape[1], a->shape[2] * c->shape[3]});
     if (!n) return 0;
     n->i[0] = (int64_t)layer;
-    n->i[1] = spec->causal || layer;
+    n->i[1] = spec->causal;
     n->i[2] = spec->window;
     n->i[3] = (int64_t)blocks;
+    n->i[4] = spec->distance_most;
+    n->i[5] = spec->distance_both;
+    n->effect = layer != 0;
     n->f[0] = spec->scale;
     n->f[1] = spec->softcap;
     return n->output;
@@ -286,6 +372,116 @@ mmi_value mmi_attention(mmi_graph *g, mmi_value q, mmi_value k, mmi_value v, con
 mmi_value mmi_attention_cached(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec)
 {
     return attention(g, layer + 1, q, k, v, spec);
+}
+
+/* Across: the caches hold the whole other sequence. */
+
+static mm_status cross_caches(mmi_run *run, size_t sequences, size_t heads, size_t dim, attention_job *j)
+{
+    j->run = run;
+    j->caches = run->values.cross;
+    j->sequences = sequences;
+    j->key_heads = heads;
+    j->dim = j->value_dim = dim;
+    if (!j->caches || run->values.n_caches != sequences) return mmi_fail(run->ctx, MM_E_INTERNAL, "attention across without a cross cache for each sequence");
+    for (size_t b = 0; b < sequences; b++)
+        if (j->caches[b]->shape.dim != dim || heads % j->caches[b]->shape.heads)
+            return mmi_fail(run->ctx, MM_E_INTERNAL, "a cross cache of other heads than attention across has");
+    return MM_OK;
+}
+
+static mm_status run_cross_store(mmi_run *run, const mmi_node *n)
+{
+    attention_job j = {0};
+    mm_status st;
+
+    j.k = mmi_graph_look(run->graph, n->inputs[0]);
+    j.v = mmi_graph_look(run->graph, n->inputs[1]);
+    j.kd = mmi_run_f32(run, n->inputs[0]);
+    j.vd = mmi_run_f32(run, n->inputs[1]);
+    j.layer = (size_t)n->i[0];
+    j.queries = (size_t)j.k->shape[1];
+    st = cross_caches(run, (size_t)j.k->shape[0], (size_t)j.k->shape[2], (size_t)j.k->shape[3], &j);
+    for (size_t b = 0; !st && b < j.sequences; b++)
+        if (j.caches[b]->capacity < j.queries || j.caches[b]->length)
+            st = mmi_fail(run->ctx, MM_E_INTERNAL, "the cross cache is not empty, or has no room for %zu tokens", j.queries);
+    if (!st) mmi_run_tasks(run, store_task, &j, j.sequences * j.key_heads);
+    return st;
+}
+
+static const mmi_op cross_store_op = {"cross_store", run_cross_store, NULL, 0};
+
+void mmi_cross_store(mmi_graph *g, size_t layer, mmi_value k, mmi_value v)
+{
+    mmi_value in[2] = {k, v};
+    const mmi_value_info *a, *b;
+    mmi_node *n;
+
+    if (g->status) return;
+    a = mmi_graph_look(g, k);
+    b = mmi_graph_look(g, v);
+    if (a->rank != 4 || b->rank != 4 || memcmp(a->shape, b->shape, 4 * sizeof *a->shape) || a->stride[3] != 1 || b->stride[3] != 1) {
+        mmi_graph_fail(g, MM_E_SHAPE, "keys and values of a cross cache differ");
+        return;
+    }
+    n = mmi_graph_node(g, &cross_store_op, in, 2, MM_DTYPE_F32, 1, (int64_t[]){1});
+    if (!n) return;
+    n->i[0] = (int64_t)layer;
+    n->effect = 1;
+}
+
+static mm_status run_across(mmi_run *run, const mmi_node *n)
+{
+    attention_job j = {0};
+    mmi_value_info bias;
+    mm_status st;
+
+    j.q = mmi_graph_look(run->graph, n->inputs[0]);
+    j.qd = mmi_run_f32(run, n->inputs[0]);
+    j.out = mmi_run_f32(run, n->output);
+    j.heads = (size_t)j.q->shape[2];
+    j.queries = (size_t)j.q->shape[1];
+    j.layer = (size_t)n->i[0];
+    j.across = 1;
+    j.scale = n->f[0];
+    j.softcap = n->f[1];
+    take_bias(run, n->inputs[1], &j, &bias);
+    st = cross_caches(run, (size_t)j.q->shape[0], j.heads, (size_t)j.q->shape[3], &j);
+    if (st) return st;
+    j.key_heads = j.caches[0]->shape.heads;
+    j.group = j.heads / j.key_heads;
+    for (size_t b = 0; b < j.sequences; b++)
+        if (j.bias && (size_t)bias.shape[3] != j.caches[b]->length)
+            return mmi_fail(run->ctx, MM_E_INTERNAL, "a bias of %lld columns across to %zu tokens", (long long)bias.shape[3], j.caches[b]->length);
+    attend(run, &j);
+    return MM_OK;
+}
+
+static void across_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
+{
+    size_t dim = (size_t)mmi_graph_look(g, n->inputs[0])->shape[3];
+    size->worker = mmi_attention_scratch(dim, dim) * sizeof(float);
+}
+
+static const mmi_op across_op = {"attention_across", run_across, across_scratch, 0};
+
+mmi_value mmi_attention_across(mmi_graph *g, size_t layer, mmi_value q, const mmi_attention_spec *spec)
+{
+    mmi_value in[2] = {q, mmi_contiguous(g, spec->bias)};
+    const mmi_value_info *a;
+    mmi_node *n;
+    char s[128];
+
+    if (g->status) return 0;
+    a = mmi_graph_look(g, q);
+    if (a->rank != 4 || a->shape[3] > 512 || a->stride[3] != 1 || a->shape[1] > INT32_MAX)
+        return mmi_graph_fail(g, MM_E_SHAPE, "attention across of queries %s", mmi_graph_shape_text(g, q, s));
+    n = mmi_graph_node(g, &across_op, in, 2, MM_DTYPE_F32, 3, (int64_t[]){a->shape[0], a->shape[1], a->shape[2] * a->shape[3]});
+    if (!n) return 0;
+    n->i[0] = (int64_t)layer;
+    n->f[0] = spec->scale;
+    n->f[1] = spec->softcap;
+    return n->output;
 }
 
 static mm_status run_mask_bias(mmi_run *run, const mmi_node *n)

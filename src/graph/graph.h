@@ -62,6 +62,7 @@ struct mmi_node {
     const mmi_op *op;
     mmi_value *inputs; /* 0 stands for an optional input that is absent */
     size_t n_inputs;
+    int effect; /* does more than fill its output: stays though nobody reads that */
     mmi_value output;
     int64_t i[MMI_NODE_PARAMS]; /* what they mean is said where the op is built */
     float f[MMI_NODE_PARAMS];
@@ -84,6 +85,7 @@ struct mmi_graph {
 typedef struct {
     mmi_kv_cache *const *caches; /* a cache for each sequence of the batch, or NULL; their lengths are the run-time positions */
     size_t n_caches;
+    mmi_kv_cache *const *cross;  /* as many: what each attends to across, keys and values of another sequence or modality; or NULL */
 } mmi_run_values;
 
 struct mmi_run {

@@ -20,6 +20,31 @@ static size_t value_bytes(const mmi_graph *g, mmi_value v)
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
+/* Nodes that no output and no effect depends on go: a builder may offer more than this run wants. */
+static mm_status drop_unread(mmi_graph *g)
+{
+    char *read = mmi_zalloc(g->ctx, g->n_values);
+    size_t kept = g->n_nodes;
+
+    if (!read) return MM_E_NOMEM;
+    for (size_t v = 1; v < g->n_values; v++)
+        if (g->values[v].is_output) read[g->values[v].base] = 1;
+    for (size_t n = g->n_nodes; n-- > 0;) {
+        mmi_node node = g->nodes[n];
+        if (!node.effect && !read[node.output]) {
+            mmi_free(node.inputs);
+            continue;
+        }
+        for (size_t i = 0; i < node.n_inputs; i++)
+            if (node.inputs[i]) read[g->values[node.inputs[i]].base] = 1;
+        g->nodes[--kept] = node;
+    }
+    g->n_nodes -= kept;
+    memmove(g->nodes, g->nodes + kept, g->n_nodes * sizeof *g->nodes);
+    mmi_free(read);
+    return MM_OK;
+}
+
 static void find_last_uses(mmi_graph *g)
 {
     for (size_t n = 0; n < g->n_nodes; n++)
@@ -74,6 +99,7 @@ mm_status mmi_graph_plan(mmi_graph *g)
     size_t count = 0;
 
     if (g->status) return g->status;
+    if (drop_unread(g)) return g->status = MM_E_NOMEM;
     find_last_uses(g);
     list = mmi_alloc_array(g->ctx, g->n_nodes + 1, sizeof *list);
     if (!list) return MM_E_NOMEM;

@@ -261,6 +261,48 @@ mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table)
     return n ? n->output : 0;
 }
 
+static mm_status run_merge_rows(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *rows = mmi_graph_look(run->graph, n->inputs[2]);
+    const float *x = mmi_run_f32(run, n->inputs[0]), *r = mmi_run_f32(run, n->inputs[2]);
+    const int32_t *ids = mmi_run_i32(run, n->inputs[1]), token = (int32_t)n->i[0];
+    float *y = mmi_run_f32(run, n->output);
+    size_t count = (size_t)mmi_graph_elements(run->graph, n->inputs[1]), C = (size_t)rows->shape[1], found = 0;
+
+    for (size_t t = 0; t < count; t++) found += ids[t] == token;
+    if (found != (size_t)rows->shape[0])
+        return mmi_fail(run->ctx, MM_E_ARGUMENT, "input_ids holds token %d %zu times, but there are %lld rows of %s", token, found,
+                        (long long)rows->shape[0], (const char *)(uintptr_t)n->i[1]);
+    for (size_t t = 0; t < count; t++) {
+        memcpy(y + t * C, ids[t] == token ? r : x + t * C, C * sizeof *y);
+        if (ids[t] == token) r += C;
+    }
+    return MM_OK;
+}
+
+static const mmi_op merge_rows_op = {"merge_rows", run_merge_rows, NULL, 0};
+
+mmi_value mmi_merge_rows(mmi_graph *g, mmi_value x, mmi_value ids, int32_t token, mmi_value rows, const char *what)
+{
+    mmi_value in[3] = {mmi_contiguous(g, x), ids, mmi_contiguous(g, rows)};
+    const mmi_value_info *a, *b, *c;
+    mmi_node *n;
+    char s[128], t[128];
+
+    if (g->status) return 0;
+    a = mmi_graph_look(g, in[0]);
+    b = mmi_graph_look(g, ids);
+    c = mmi_graph_look(g, in[2]);
+    if (a->rank != 3 || b->dtype != MM_DTYPE_I32 || b->rank != 2 || memcmp(a->shape, b->shape, 2 * sizeof *a->shape) || c->rank != 2 ||
+        c->shape[1] != a->shape[2] || !mmi_graph_contiguous(g, ids))
+        return mmi_graph_fail(g, MM_E_SHAPE, "%s %s do not fit into %s", what, mmi_graph_shape_text(g, in[2], s), mmi_graph_shape_text(g, in[0], t));
+    n = mmi_graph_node(g, &merge_rows_op, in, 3, MM_DTYPE_F32, 3, (int64_t[]){a->shape[0], a->shape[1], a->shape[2]});
+    if (!n) return 0;
+    n->i[0] = token;
+    n->i[1] = (int64_t)(intptr_t)what;
+    return n->output;
+}
+
 static mm_status run_weight_value(mmi_run *run, const mmi_node *n)
 {
     const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[0])->weight;

@@ -20,6 +20,10 @@ mmi_value mmi_concat(mmi_graph *g, int32_t axis, const mmi_value *x, size_t n);
 /* Rows of a table: ids i32 [..] and table [V, C] give [.., C]. An id outside 0..V-1 fails the run with its value. */
 mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table);
 
+/* Put rows where they belong: x [B, T, C] with each token of ids i32 [B, T] that is `token` replaced by the next row of rows [N, C]. Another
+ * number of such tokens than N fails the run with both numbers; `what` names the rows there and is borrowed for the graph's life. */
+mmi_value mmi_merge_rows(mmi_graph *g, mmi_value x, mmi_value ids, int32_t token, mmi_value rows, const char *what);
+
 /* A weight as an activation, f32: of any dtype, rows decoded. */
 mmi_value mmi_weight_value(mmi_graph *g, mmi_value weight);
 

@@ -338,7 +338,7 @@ static mm_status run_step(mm_session *s, size_t count, int with_logits)
 {
     step *p = count == 1 && with_logits ? &s->decode : &s->prompt;
     mmi_kv_cache *caches[1] = {s->cache};
-    mmi_run_values values = {caches, 1};
+    mmi_run_values values = {caches, 1, NULL};
     int32_t positions[CHUNK];
     mm_status st;
 
