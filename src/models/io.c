@@ -70,6 +70,7 @@ void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *want
     part->model = io->model->parts[index];
     part->cached = io->cached;
     part->encode = io->encode;
+    part->prefix = io->prefix;
     part->last_only = io->last_only;
     part->segments = io->segments;
     part->wanted = wanted;

@@ -18,6 +18,7 @@ struct mmi_io {
     const mm_model *model;
     int cached;          /* decode over the run's caches */
     int encode;          /* of a decoder with cross-attention: store the source's keys and values in the run's cross caches, and no more */
+    int prefix;          /* with `cached`: the tokens of this run all see each other */
     int inner;           /* a part's: its outputs are values for the whole, not results */
     int last_only;       /* of the hidden states, only the last token's are needed for the logits */
     mmi_value segments;  /* i32 [n + 1], texts one behind another in a batch of 1; 0: none */

@@ -16,6 +16,7 @@
 #include "graph.h"
 #include "hash_map.h"
 #include "hf_directory.h"
+#include "medium.h"
 #include "mm_model.h"
 #include "preprocess.h"
 #include "tokenizer.h"
@@ -67,9 +68,22 @@ typedef struct mmi_architecture {
     int64_t (*dimension)(const mm_model *m, char letter);
     mm_status (*prepare)(mm_context *ctx, mm_model *m); /* after the weights: derived constants; NULL for none */
     void (*build)(mmi_io *io);                          /* failures stay in the graph */
+    /* Write a prompt as the model's processor does: each placeholder of a picture or video in `text` widened to the texts of all its tokens, in
+     * order; media without a placeholder go where the family puts them. NULL: the model takes none in its prompt. */
+    mm_status (*write_prompt)(mm_context *ctx, const mm_model *m, const char *text, const mmi_medium *media, size_t count, mmi_text *out);
+    /* Positions of tokens with media among them, [3][count] for info.position_streams 3, from `next` on, which receives the first position
+     * behind them. NULL: one after the other. */
+    mm_status (*positions)(mm_context *ctx, const mm_model *m, const int32_t *ids, size_t count, const mmi_medium *media, size_t n_media,
+                           int32_t *next, int32_t *out);
     const mmi_part_row *parts;      /* of a composite; they are read before read_hf and at m->parts in this order */
     size_t n_parts;
 } mmi_architecture;
+
+/* How another modality reaches a text decoder. A session runs the model in two steps: first the media (or source text) alone, with
+ * MMI_FUSION_TOKENS for the output "image_features" (or "video_features"), [N, C] in the order of the placeholder tokens; with
+ * MMI_FUSION_CROSS with io->encode set, which stores keys and values in the run's cross caches; then tokens with io->cached set, which
+ * are given those features as the input of that name where placeholder tokens are among them. */
+typedef enum { MMI_FUSION_NONE, MMI_FUSION_TOKENS, MMI_FUSION_CROSS } mmi_fusion;
 
 /* What every architecture tells about itself. */
 typedef struct {
@@ -79,6 +93,14 @@ typedef struct {
     int64_t hidden;          /* width of its last hidden state */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
+    mmi_fusion fusion;
+    int32_t image_token, video_token; /* placeholders of MMI_FUSION_TOKENS, where it sees */
+    mmi_kv_shape cross;      /* of the cross caches of MMI_FUSION_CROSS */
+    int text_is_source;      /* appended text is what the encoder reads (T5, BART), not the beginning of the answer (Whisper, captions) */
+    const char *ids_input;   /* the decoder's input of ids, NULL: "input_ids" */
+    int position_streams;    /* 3: position_ids are [3, B, T] (M-RoPE); else [B, T] */
+    int prefix;              /* the prompt is read in one run whose tokens all see each other (prefix language model), with io->prefix set */
+    int hears;               /* takes input_features */
     int sees;                /* takes pixel_values */
     int64_t image_size[2];   /* height and width that it was trained on, when it sees */
     int64_t patch;
@@ -87,7 +109,7 @@ typedef struct {
     unsigned features;       /* bits for mmi_weight_row.when */
 } mmi_model_info;
 
-enum { MMI_MAX_END_TOKENS = 16 };
+enum { MMI_MAX_END_TOKENS = 16, MMI_MAX_START_TOKENS = 8 };
 
 /* How an embedding is made from the hidden states. */
 typedef enum { MMI_POOL_FIRST, MMI_POOL_MEAN } mmi_pooling;
@@ -113,6 +135,8 @@ struct mm_model {
     mmi_tokenizer *tokenizer;        /* NULL: none */
     mmi_chat_template *chat_template; /* NULL: none */
     char *bos_text, *eos_text;       /* for the chat template, "" for none */
+    int32_t start_tokens[MMI_MAX_START_TOKENS]; /* that an encoder-decoder's answer begins with */
+    size_t n_start_tokens;
     int32_t end_tokens[MMI_MAX_END_TOKENS];
     size_t n_end_tokens;
     int has_processor;
