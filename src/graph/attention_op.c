@@ -402,11 +402,14 @@ static mm_status run_cross_store(mmi_run *run, const mmi_node *n)
     j.layer = (size_t)n->i[0];
     j.queries = (size_t)j.k->shape[1];
     st = cross_caches(run, (size_t)j.k->shape[0], (size_t)j.k->shape[2], (size_t)j.k->shape[3], &j);
-    for (size_t b = 0; !st && b < j.sequences; b++)
-        if (j.caches[b]->capacity < j.queries || j.caches[b]->length)
-            st = mmi_fail(run->ctx, MM_E_INTERNAL, "the cross cache is not empty, or has no room for %zu tokens", j.queries);
-    if (!st) mmi_run_tasks(run, store_task, &j, j.sequences * j.key_heads);
-    return st;
+    for (size_t b = 0; !st && b < j.sequences; b++) {
+        j.caches[b]->length = 0;
+        st = mmi_kv_cache_reserve(run->ctx, j.caches[b], j.queries);
+    }
+    if (st) return st;
+    mmi_run_tasks(run, store_task, &j, j.sequences * j.key_heads);
+    for (size_t b = 0; b < j.sequences; b++) j.caches[b]->length = j.queries;
+    return MM_OK;
 }
 
 static const mmi_op cross_store_op = {"cross_store", run_cross_store, NULL, 0};

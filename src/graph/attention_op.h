@@ -25,8 +25,8 @@ mmi_value mmi_attention(mmi_graph *g, mmi_value q, mmi_value k, mmi_value v, con
  * behind them and q attends to all. The caller of the run reserved the room, and adds Tq to the lengths afterwards. */
 mmi_value mmi_attention_cached(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec);
 
-/* Across to another sequence: keep its keys and values, [B, S, K, D], as `layer` of the run's cross caches, whose room the caller reserved
- * and whose lengths it sets to S afterwards; then queries [B, Tq, H, D] attend to all that the cross caches hold. Of the specification the scale,
+/* Across to another sequence: keep its keys and values, [B, S, K, D], as `layer` of the run's cross caches, which grow to
+ * the S tokens they then hold; later queries [B, Tq, H, D] attend to all that the cross caches hold. Of the specification the scale,
  * softcap and a bias with as many columns as they hold count. */
 void mmi_cross_store(mmi_graph *g, size_t layer, mmi_value k, mmi_value v);
 mmi_value mmi_attention_across(mmi_graph *g, size_t layer, mmi_value q, const mmi_attention_spec *spec);

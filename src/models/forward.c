@@ -87,18 +87,21 @@ static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outp
     return st;
 }
 
-mm_status mmi_forward(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, const char *const *wanted, mm_tensor_map **outputs)
+/* `cross` NULL: forward; else the source's run, without outputs. */
+static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, const char *const *wanted, mmi_kv_cache *cross,
+                     mm_tensor_map **outputs)
 {
     mmi_io io = {0};
+    mmi_run_values values = {NULL, 1, &cross};
     void *data[MMI_IO_MAX + 1] = {NULL};
     size_t given = mm_tensor_map_count(inputs);
     mm_status st;
 
-    *outputs = NULL;
     if (given >= MMI_IO_MAX) return mmi_fail(ctx, MM_E_LIMIT, "%zu inputs, allowed are %d", given, MMI_IO_MAX - 1);
     if ((st = mmi_graph_create(ctx, &io.g))) return st;
     io.model = m;
     io.wanted = wanted;
+    io.encode = cross != NULL;
     for (size_t i = 0; i < given && !st; i++) {
         const char *name = mm_tensor_map_name(inputs, i);
         const mm_tensor *t = mm_tensor_map_at(inputs, i);
@@ -116,10 +119,22 @@ mm_status mmi_forward(mm_context *ctx, const mm_model *m, const mm_tensor_map *i
             goto cleanup;
         }
     for (size_t i = 0; i < io.n_inputs; i++) mmi_graph_bind(io.g, io.inputs[i].value, data[i]);
-    st = mmi_graph_run(io.g, NULL);
-    if (!st) st = collect(ctx, &io, outputs);
+    st = mmi_graph_run(io.g, cross ? &values : NULL);
+    if (!st && outputs) st = collect(ctx, &io, outputs);
 cleanup:
     mmi_graph_destroy(io.g);
     for (size_t i = 0; i <= given; i++) mmi_free(data[i]);
     return st;
+}
+
+mm_status mmi_forward(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, const char *const *wanted, mm_tensor_map **outputs)
+{
+    *outputs = NULL;
+    return run(ctx, m, inputs, wanted, NULL, outputs);
+}
+
+mm_status mmi_forward_source(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, mmi_kv_cache *cross)
+{
+    static const char *const nothing[] = {NULL};
+    return run(ctx, m, inputs, nothing, cross, NULL);
 }
