@@ -60,6 +60,22 @@ MM_API mm_status mm_session_bounds_f64(int32_t option, double *lowest, double *h
 MM_API mm_status mm_session_append_text(mm_session *session, const char *text);
 MM_API mm_status mm_session_append_tokens(mm_session *session, const int32_t *ids, size_t count);
 
+/* Append a picture: it joins the next text that is appended, at the family's placeholder for pictures ("<image>", "<|image_pad|>", ...) there, or
+ * in front of it where the text has none left; without a text it stands alone. A model with an encoder for pictures (captions, reading of
+ * text) answers from the picture instead, and begins anew with it. A picture is processed at once and encoded once: the same picture again, in this
+ * session or a fork, costs nothing more.
+ *
+ *   image  borrowed for the call
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes text alone, or has no processor), MM_E_SHAPE or MM_E_LIMIT (a picture that
+ * the processor cannot take; the message has its size), MM_E_NOMEM, MM_E_CANCELLED. Threads: as the session. Since 0.2. */
+MM_API mm_status mm_session_append_image(mm_session *session, const mm_image *image);
+
+/* Make the session hold exactly this text, which says its special tokens itself (as mm_model_apply_chat_template writes them), with the media
+ * appended since the last text at their placeholders: what it has in common with the session's beginning, media included, is kept with its
+ * keys and values. Returns as mm_session_append_text and mm_session_append_image. Since 0.2. */
+MM_API mm_status mm_session_set_text(mm_session *session, const char *text);
+
 /* Make the session hold exactly these tokens: the longest common beginning with what it holds is kept with its keys and values.
  * Returns as mm_session_append_tokens. Since 0.1. */
 MM_API mm_status mm_session_set_tokens(mm_session *session, const int32_t *ids, size_t count);

@@ -40,6 +40,20 @@ mm_status mm_session_append_text(mm_session *s, const char *text)
     return mmi_session_append_text(s, text);
 }
 
+mm_status mm_session_append_image(mm_session *s, const mm_image *image)
+{
+    if (!s) return MM_E_ARGUMENT;
+    if (!image) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "image is NULL");
+    return mmi_session_append_image(s, image);
+}
+
+mm_status mm_session_set_text(mm_session *s, const char *text)
+{
+    if (!s) return MM_E_ARGUMENT;
+    if (!text) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "text is NULL");
+    return mmi_session_set_text(s, text);
+}
+
 mm_status mm_session_append_tokens(mm_session *s, const int32_t *ids, size_t count)
 {
     if (!s) return MM_E_ARGUMENT;

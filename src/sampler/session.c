@@ -1,47 +1,8 @@
-/* The step of one token is built once and run again for each; a prompt is read in chunks whose graph is kept while the length stays.
- * SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE /* memmem */
-#include "session.h"
-
+/* Sessions: their options, and the tokens they hold with what belongs to those. SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "io.h"
-#include "kv_cache.h"
-#include "plan.h"
-#include "run.h"
-#include "sampler.h"
+#include "session_state.h"
 #include "size.h"
-
-enum { CHUNK = 256 }; /* prompt tokens computed at a time: the activations of so many stay in the second-level cache */
-
-/* A graph for `tokens` tokens behind what the cache holds. */
-typedef struct {
-    mmi_graph *g;
-    size_t tokens;
-    int with_logits;
-    mmi_value ids, positions, logits;
-} step;
-
-struct mm_session {
-    mm_context *ctx;
-    mm_model *model;
-    mmi_kv_cache *cache; /* its length is how many of the tokens were computed */
-    int32_t kv_dtype;
-    mmi_ids tokens;
-    float *logits;       /* [V], of the token behind all tokens, when logits_ready */
-    int logits_ready;
-    step decode, prompt; /* one token; the last chunk length */
-    mmi_sampler sampler;
-    int64_t max_tokens, context, when_full, keep, parse_special;
-    char **stops;
-    size_t n_stops;
-};
-
-static void step_clear(step *s)
-{
-    mmi_graph_destroy(s->g);
-    memset(s, 0, sizeof *s);
-}
 
 static void forget_stops(mm_session *s)
 {
@@ -49,6 +10,23 @@ static void forget_stops(mm_session *s)
     mmi_free(s->stops);
     s->stops = NULL;
     s->n_stops = 0;
+}
+
+/* Media with a placeholder at or behind token `length` go; one that reaches over it is cut. */
+static void forget_placed(mm_session *s, size_t length)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->placed.count; i++) {
+        mmi_placed p = s->placed.items[i];
+        if (p.begin >= length) {
+            mmi_encoded_release(p.of);
+            continue;
+        }
+        p.end = mmi_size_min(p.end, length);
+        s->placed.items[kept++] = p;
+    }
+    s->placed.count = kept;
 }
 
 mm_status mmi_session_create(mm_context *ctx, mm_model *model, mm_session **out)
@@ -67,6 +45,8 @@ mm_status mmi_session_create(mm_context *ctx, mm_model *model, mm_session **out)
     s->context = model->info.context;
     s->when_full = MM_WHEN_FULL_STOP;
     s->parse_special = 1;
+    s->beams = 1;
+    s->length_penalty = 1;
     mmi_sampler_init(&s->sampler);
     s->logits = mmi_alloc_array(ctx, (size_t)model->info.vocabulary, sizeof *s->logits);
     if (!s->logits) {
@@ -80,11 +60,19 @@ mm_status mmi_session_create(mm_context *ctx, mm_model *model, mm_session **out)
 void mmi_session_destroy(mm_session *s)
 {
     if (!s) return;
-    step_clear(&s->decode);
-    step_clear(&s->prompt);
+    mmi_step_clear(&s->decode);
+    mmi_step_clear(&s->prompt);
     forget_stops(s);
+    forget_placed(s, 0);
+    mmi_free(s->placed.items);
+    mmi_encoded_list_clear(&s->known);
+    mmi_encoded_list_clear(&s->waiting);
+    mmi_encoded_list_clear(&s->source_media);
+    mmi_text_clear(&s->source_text);
     mmi_kv_cache_destroy(s->cache);
+    mmi_kv_cache_destroy(s->cross);
     mmi_free(s->tokens.data);
+    for (int i = 0; i < 3; i++) mmi_free(s->streams[i].data);
     mmi_free(s->logits);
     mmi_model_release(s->model);
     mmi_free(s);
@@ -211,9 +199,15 @@ mm_status mmi_session_rewind(mm_session *s, size_t length)
         return mmi_fail(s->ctx, MM_E_ARGUMENT, "the session holds %zu tokens, it cannot be rewound to %zu", s->tokens.count, length);
     if (length < s->tokens.count) s->logits_ready = 0;
     s->tokens.count = length;
+    for (int i = 0; i < 3; i++) s->streams[i].count = mmi_size_min(s->streams[i].count, length);
+    forget_placed(s, length);
     if (s->cache) s->cache->length = mmi_size_min(s->cache->length, length);
+    if (s->cache && length < s->prefix) s->cache->length = s->prefix = 0; /* its tokens saw those that are gone */
     return MM_OK;
 }
+
+/* A session that holds media cannot forget their beginning. */
+static int slides(const mm_session *s) { return s->when_full == MM_WHEN_FULL_SLIDE && !s->placed.count && s->model->info.fusion != MMI_FUSION_CROSS; }
 
 /* The first `keep` tokens and the younger half of the room behind them stay. */
 static void slide(mm_session *s)
@@ -224,52 +218,181 @@ static void slide(mm_session *s)
     memmove(s->tokens.data + keep, s->tokens.data + s->tokens.count - stay, stay * sizeof *s->tokens.data);
     s->tokens.count = keep + stay;
     if (s->cache) s->cache->length = mmi_size_min(s->cache->length, keep);
+    for (int i = 0; i < s->model->info.position_streams; i++) /* without media all streams count alike */
+        for (size_t t = 0; t < s->tokens.count; t++) s->streams[i].data[t] = (int32_t)t;
+    for (int i = 0; i < 3; i++) s->streams[i].count = mmi_size_min(s->streams[i].count, s->tokens.count);
     s->logits_ready = 0;
 }
 
-mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t count)
+static mm_status check_tokens(mm_session *s, const int32_t *ids, size_t count, size_t before)
 {
-    size_t before = s->tokens.count;
-
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= s->model->info.vocabulary)
             return mmi_fail(s->ctx, MM_E_ARGUMENT, "token %d at position %zu is outside 0..%lld", ids[i], i, (long long)s->model->info.vocabulary - 1);
-    if (s->when_full == MM_WHEN_FULL_STOP && (count > (size_t)s->context || before > (size_t)s->context - count))
+    if (!slides(s) && (count > (size_t)s->context || before > (size_t)s->context - count))
         return mmi_fail(s->ctx, MM_E_CONTEXT_FULL, "%zu tokens and %zu more do not fit into a context of %lld", before, count, (long long)s->context);
-    for (size_t i = 0; i < count; i++)
-        if (mmi_ids_add(s->ctx, &s->tokens, ids[i])) {
-            s->tokens.count = before;
-            return MM_E_NOMEM;
+    return MM_OK;
+}
+
+/* Positions of the last `count` tokens, where they are not their indices. */
+static mm_status add_positions(mm_session *s, size_t count, const mmi_placed *placed, size_t n_placed)
+{
+    const mm_model *m = s->model;
+    size_t before = s->tokens.count - count;
+    mmi_medium *media = NULL;
+    int32_t next = 0, *out = NULL;
+    mm_status st = MM_OK;
+
+    if (!m->info.position_streams || !count) return MM_OK;
+    for (int i = 0; i < 3; i++)
+        for (size_t t = 0; t < before; t++)
+            if (s->streams[i].data[t] >= next) next = s->streams[i].data[t] + 1;
+    media = mmi_alloc_array(s->ctx, n_placed + 1, sizeof *media);
+    out = mmi_alloc_array(s->ctx, 3 * count, sizeof *out);
+    if (!media || !out) st = MM_E_NOMEM;
+    for (size_t i = 0; i < n_placed && !st; i++) media[i] = placed[i].of->medium;
+    if (!st) st = m->arch->positions(s->ctx, m, s->tokens.data + before, count, media, n_placed, &next, out);
+    for (size_t i = 0; i < 3 * count && !st; i++) st = mmi_ids_add(s->ctx, &s->streams[i / count], out[i]) ? MM_E_NOMEM : MM_OK;
+    mmi_free(media);
+    mmi_free(out);
+    return st;
+}
+
+mm_status mmi_session_add(mm_session *s, const int32_t *ids, size_t count, const mmi_placed *placed, size_t n_placed)
+{
+    size_t before = s->tokens.count;
+    mm_status st = check_tokens(s, ids, count, before);
+    int ready = s->logits_ready;
+
+    for (size_t i = 0; i < count && !st; i++) st = mmi_ids_add(s->ctx, &s->tokens, ids[i]) ? MM_E_NOMEM : MM_OK;
+    for (size_t i = 0; i < n_placed && !st; i++) {
+        if (mmi_grow(s->ctx, (void **)&s->placed.items, &s->placed.capacity, s->placed.count, sizeof *s->placed.items)) {
+            st = MM_E_NOMEM;
+        } else {
+            placed[i].of->references++;
+            s->placed.items[s->placed.count++] = (mmi_placed){placed[i].of, before + placed[i].begin, before + placed[i].end};
         }
+    }
+    if (!st) st = add_positions(s, count, placed, n_placed);
+    if (st) {
+        if (s->tokens.count > before) (void)mmi_session_rewind(s, before);
+        s->logits_ready = ready;
+        return st;
+    }
     if (count) s->logits_ready = 0;
     if (s->tokens.count > (size_t)s->context) slide(s);
     return MM_OK;
 }
 
+mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t count) { return mmi_session_add(s, ids, count, NULL, 0); }
+
+static void clear_text(mmi_ids *ids, mmi_placed_list *placed)
+{
+    for (size_t i = 0; i < placed->count; i++) mmi_encoded_release(placed->items[i].of);
+    mmi_free(placed->items);
+    mmi_free(ids->data);
+}
+
+/* The source of a model that attends across: text is a part of it, or begins the answer; media are it, and begin the answer anew. */
+static mm_status append_to_source(mm_session *s, const char *text)
+{
+    int is_source = s->model->info.text_is_source;
+    mm_status st = MM_OK;
+
+    if (!s->waiting.count && !(is_source && *text)) return MM_OK;
+    if (is_source) st = mmi_text_append(s->ctx, &s->source_text, text, strlen(text)) ? MM_E_NOMEM : MM_OK;
+    if (st) return st;
+    if (s->waiting.count) {
+        mmi_encoded_list_clear(&s->source_media);
+        s->source_media = s->waiting;
+        memset(&s->waiting, 0, sizeof s->waiting);
+    }
+    s->source_ready = 0;
+    return mmi_session_rewind(s, 0);
+}
+
 mm_status mmi_session_append_text(mm_session *s, const char *text)
 {
+    const mmi_model_info *info = &s->model->info;
+    mmi_placed_list placed = {0};
     mmi_ids ids = {0};
     mm_status st;
 
-    if (!s->model->tokenizer) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", s->model->path);
-    st = mmi_tokenizer_encode(s->ctx, s->model->tokenizer, text, strlen(text), s->tokens.count == 0, (int)s->parse_special, &ids);
-    if (!st) st = mmi_session_append_tokens(s, ids.data, ids.count);
-    mmi_free(ids.data);
+    if (info->fusion == MMI_FUSION_CROSS) {
+        if (!s->model->tokenizer && *text) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", s->model->path);
+        st = append_to_source(s, text);
+        if (st || info->text_is_source || !*text) return st;
+        if (!s->tokens.count) st = mmi_session_add(s, s->model->start_tokens, s->model->n_start_tokens, NULL, 0);
+        if (st) return st;
+    }
+    st = mmi_session_read_text(s, text, info->fusion != MMI_FUSION_CROSS && s->tokens.count == 0, &ids, &placed);
+    if (!st) st = mmi_session_add(s, ids.data, ids.count, placed.items, placed.count);
+    if (!st) mmi_encoded_list_clear(&s->waiting);
+    clear_text(&ids, &placed);
+    return st;
+}
+
+static mm_status replace(mm_session *s, const int32_t *ids, size_t count, const mmi_placed *placed, size_t n_placed)
+{
+    size_t same = 0, kept = 0;
+    mmi_placed *rest = NULL;
+    mm_status st = check_tokens(s, ids, count, 0);
+
+    if (st) return st;
+    while (same < count && same < s->tokens.count && ids[same] == s->tokens.data[same]) same++;
+    for (; kept < n_placed || kept < s->placed.count; kept++) { /* up to the first medium that differs */
+        const mmi_placed *a = kept < n_placed ? &placed[kept] : NULL, *b = kept < s->placed.count ? &s->placed.items[kept] : NULL;
+        if (a && b && a->of == b->of && a->begin == b->begin && a->end == b->end && a->end <= same) continue;
+        if (a) same = mmi_size_min(same, a->begin);
+        if (b) same = mmi_size_min(same, b->begin);
+    }
+    for (kept = 0; kept < n_placed && placed[kept].end <= same; kept++) continue;
+    for (size_t i = kept; i < n_placed; i++)
+        if (placed[i].begin < same) same = placed[i].begin; /* of another modality, listed later */
+    if (n_placed > kept) rest = mmi_alloc_array(s->ctx, n_placed - kept, sizeof *rest);
+    if (n_placed > kept && !rest) return MM_E_NOMEM;
+    for (size_t i = kept; i < n_placed; i++) rest[i - kept] = (mmi_placed){placed[i].of, placed[i].begin - same, placed[i].end - same};
+    st = mmi_session_rewind(s, same);
+    if (!st) st = mmi_session_add(s, ids + same, count - same, rest, n_placed - kept);
+    mmi_free(rest);
     return st;
 }
 
 mm_status mmi_session_set_tokens(mm_session *s, const int32_t *ids, size_t count)
 {
     size_t same = 0;
+    mm_status st = check_tokens(s, ids, count, 0);
 
-    if (s->when_full == MM_WHEN_FULL_STOP && count > (size_t)s->context)
-        return mmi_fail(s->ctx, MM_E_CONTEXT_FULL, "%zu tokens do not fit into a context of %lld", count, (long long)s->context);
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= s->model->info.vocabulary)
-            return mmi_fail(s->ctx, MM_E_ARGUMENT, "token %d at position %zu is outside 0..%lld", ids[i], i, (long long)s->model->info.vocabulary - 1);
     while (same < count && same < s->tokens.count && ids[same] == s->tokens.data[same]) same++;
-    (void)mmi_session_rewind(s, same);
-    return mmi_session_append_tokens(s, ids + same, count - same);
+    if (!st) st = mmi_session_rewind(s, same); /* media before the first difference stay where they are */
+    return st ? st : mmi_session_add(s, ids + same, count - same, NULL, 0);
+}
+
+mm_status mmi_session_set_text(mm_session *s, const char *text)
+{
+    mmi_placed_list placed = {0};
+    mmi_ids ids = {0};
+    mm_status st;
+
+    if (s->model->info.fusion == MMI_FUSION_CROSS) {
+        s->source_text.size = 0;
+        if (s->waiting.count) mmi_encoded_list_clear(&s->source_media);
+        s->source_ready = 0;
+        st = mmi_session_rewind(s, 0);
+        return st ? st : mmi_session_append_text(s, text);
+    }
+    st = mmi_session_read_text(s, text, 0, &ids, &placed);
+    if (!st) st = replace(s, ids.data, ids.count, placed.items, placed.count);
+    if (!st) mmi_encoded_list_clear(&s->waiting);
+    clear_text(&ids, &placed);
+    return st;
+}
+
+static mm_status share(mm_context *ctx, const mmi_encoded_list *from, mmi_encoded_list *to)
+{
+    mm_status st = MM_OK;
+    for (size_t i = 0; i < from->count && !st; i++) st = mmi_encoded_list_add(ctx, to, from->items[i]);
+    return st;
 }
 
 mm_status mmi_session_fork(mm_session *s, mm_session **out)
@@ -286,9 +409,29 @@ mm_status mmi_session_fork(mm_session *s, mm_session **out)
     f->when_full = s->when_full;
     f->keep = s->keep;
     f->parse_special = s->parse_special;
+    f->beams = s->beams;
+    f->early_stopping = s->early_stopping;
+    f->length_penalty = s->length_penalty;
+    f->prefix = s->prefix;
+    f->source_ready = s->source_ready;
     for (size_t i = 0; i < s->n_stops && !st; i++) st = mmi_session_add_stop(f, s->stops[i]);
     for (size_t i = 0; i < s->tokens.count && !st; i++) st = mmi_ids_add(s->ctx, &f->tokens, s->tokens.data[i]) ? MM_E_NOMEM : MM_OK;
+    for (int i = 0; i < 3; i++)
+        for (size_t t = 0; t < s->streams[i].count && !st; t++) st = mmi_ids_add(s->ctx, &f->streams[i], s->streams[i].data[t]) ? MM_E_NOMEM : MM_OK;
+    if (!st) st = share(s->ctx, &s->known, &f->known);
+    if (!st) st = share(s->ctx, &s->waiting, &f->waiting);
+    if (!st) st = share(s->ctx, &s->source_media, &f->source_media);
+    for (size_t i = 0; i < s->placed.count && !st; i++) {
+        if (mmi_grow(s->ctx, (void **)&f->placed.items, &f->placed.capacity, i, sizeof *f->placed.items)) {
+            st = MM_E_NOMEM;
+        } else {
+            f->placed.items[f->placed.count++] = s->placed.items[i];
+            s->placed.items[i].of->references++;
+        }
+    }
+    if (!st && s->source_text.size) st = mmi_text_append(s->ctx, &f->source_text, s->source_text.data, s->source_text.size) ? MM_E_NOMEM : MM_OK;
     if (!st && s->cache) st = mmi_kv_cache_fork(s->ctx, s->cache, s->cache->length, &f->cache);
+    if (!st && s->cross) st = mmi_kv_cache_fork(s->ctx, s->cross, s->cross->length, &f->cross);
     if (st) {
         mmi_session_destroy(f);
         return st;
@@ -297,205 +440,4 @@ mm_status mmi_session_fork(mm_session *s, mm_session **out)
     f->logits_ready = s->logits_ready;
     *out = f;
     return MM_OK;
-}
-
-/* Computing. */
-
-static mm_status build_step(mm_session *s, step *out, size_t tokens, int with_logits)
-{
-    static const char *const logits[] = {"logits", NULL}, *const nothing[] = {NULL};
-    int64_t shape[2] = {1, (int64_t)tokens};
-    mmi_io io = {0};
-    mm_status st;
-
-    if (out->g && out->tokens == tokens && out->with_logits == with_logits) return MM_OK;
-    step_clear(out);
-    if ((st = mmi_graph_create(s->ctx, &io.g))) return st;
-    io.model = s->model;
-    io.cached = 1;
-    io.last_only = 1;
-    io.wanted = with_logits ? logits : nothing;
-    out->ids = mmi_graph_input(io.g, "input_ids", MM_DTYPE_I32, 2, shape);
-    out->positions = mmi_graph_input(io.g, "position_ids", MM_DTYPE_I32, 2, shape);
-    io.inputs[0] = (mmi_io_entry){"input_ids", out->ids, 0};
-    io.inputs[1] = (mmi_io_entry){"position_ids", out->positions, 0};
-    io.n_inputs = 2;
-    s->model->arch->build(&io);
-    st = mmi_graph_plan(io.g);
-    if (st) {
-        mmi_graph_destroy(io.g);
-        return st;
-    }
-    out->g = io.g;
-    out->tokens = tokens;
-    out->with_logits = with_logits;
-    out->logits = mmi_io_find_output(&io, "logits");
-    return MM_OK;
-}
-
-/* Compute tokens [length of the cache, + count), and the logits behind the last one when asked. */
-static mm_status run_step(mm_session *s, size_t count, int with_logits)
-{
-    step *p = count == 1 && with_logits ? &s->decode : &s->prompt;
-    mmi_kv_cache *caches[1] = {s->cache};
-    mmi_run_values values = {caches, 1, NULL};
-    int32_t positions[CHUNK];
-    mm_status st;
-
-    if ((st = build_step(s, p, count, with_logits))) return st;
-    for (size_t i = 0; i < count; i++) positions[i] = (int32_t)(s->cache->length + i);
-    mmi_graph_bind(p->g, p->ids, s->tokens.data + s->cache->length);
-    mmi_graph_bind(p->g, p->positions, positions);
-    if ((st = mmi_graph_run(p->g, &values))) return st;
-    s->cache->length += count;
-    if (with_logits) memcpy(s->logits, mmi_graph_result(p->g, p->logits), (size_t)s->model->info.vocabulary * sizeof *s->logits);
-    return MM_OK;
-}
-
-static mm_status compute(mm_session *s)
-{
-    mmi_kv_shape shape = s->model->info.kv;
-    size_t total = s->tokens.count, begun;
-    mm_status st = MM_OK;
-
-    if (s->logits_ready) return MM_OK;
-    if (!total) return mmi_fail(s->ctx, MM_E_STATE, "the session is empty");
-    shape.dtype = s->kv_dtype;
-    if (!s->cache && (st = mmi_kv_cache_create(s->ctx, &shape, &s->cache))) return st;
-    if (s->cache->length == total) s->cache->length--; /* the logits of the last token are gone: compute it again */
-    begun = s->cache->length;
-    if ((st = mmi_kv_cache_reserve(s->ctx, s->cache, total))) return st; /* at once: growing chunk by chunk would copy and fragment */
-    while (s->cache->length < total && !st) {
-        size_t count = mmi_size_min(total - s->cache->length, CHUNK);
-        int last = s->cache->length + count == total;
-        st = run_step(s, count, last);
-        if (!st && total - begun > 1) st = mmi_progress(s->ctx, "reading the prompt", (int64_t)(s->cache->length - begun), (int64_t)(total - begun));
-        if (!st && last) s->logits_ready = 1;
-    }
-    return st;
-}
-
-mm_status mmi_session_logits(mm_session *s, const float **out)
-{
-    mm_status st = compute(s);
-    *out = st ? NULL : s->logits;
-    return st;
-}
-
-/* Generated text on its way to the callback: what may begin a stop text waits. */
-typedef struct {
-    mm_session *s;
-    mmi_token_decoder *decoder;
-    mmi_text waiting;
-    mm_generate_fn fn;
-    void *user;
-    int stopped; /* by the callback */
-} output;
-
-/* The offset of the first stop text in the waiting text, or its size. */
-static size_t find_stop(const output *o)
-{
-    size_t first = o->waiting.size;
-    for (size_t i = 0; i < o->s->n_stops; i++) {
-        const char *at = o->waiting.size ? memmem(o->waiting.data, o->waiting.size, o->s->stops[i], strlen(o->s->stops[i])) : NULL;
-        if (at) first = mmi_size_min(first, (size_t)(at - o->waiting.data));
-    }
-    return first;
-}
-
-/* Bytes at the end of the waiting text that are the beginning of a stop text. */
-static size_t held_back(const output *o)
-{
-    size_t most = 0;
-    for (size_t i = 0; i < o->s->n_stops; i++) {
-        size_t n = mmi_size_min(strlen(o->s->stops[i]) - 1, o->waiting.size);
-        for (; n > most; n--)
-            if (!memcmp(o->waiting.data + o->waiting.size - n, o->s->stops[i], n)) most = n;
-    }
-    return most;
-}
-
-static void hand_out(output *o, int32_t id, size_t n)
-{
-    char kept;
-
-    if (!o->fn) {
-        n = mmi_size_min(n, o->waiting.size);
-    } else if (!o->waiting.data) {
-        o->stopped |= o->fn(o->user, id, "", 0) != 0;
-    } else {
-        kept = o->waiting.data[n];
-        o->waiting.data[n] = 0;
-        o->stopped |= o->fn(o->user, id, o->waiting.data, n) != 0;
-        o->waiting.data[n] = kept;
-    }
-    if (!n) return;
-    memmove(o->waiting.data, o->waiting.data + n, o->waiting.size - n + 1);
-    o->waiting.size -= n;
-}
-
-/* Take a token's text; *reason becomes MM_STOP_TEXT or MM_STOP_CALLBACK when that ends it. */
-static mm_status take_token(output *o, int32_t id, int32_t *reason)
-{
-    size_t stop;
-    mm_status st = MM_OK;
-
-    if (o->decoder) st = mmi_token_decoder_push(o->s->ctx, o->decoder, id, &o->waiting);
-    if (st) return st;
-    stop = find_stop(o);
-    if (stop < o->waiting.size) {
-        hand_out(o, id, stop);
-        o->waiting.size = 0;
-        *reason = MM_STOP_TEXT;
-        return MM_OK;
-    }
-    hand_out(o, id, o->waiting.size - held_back(o));
-    if (o->stopped) *reason = MM_STOP_CALLBACK;
-    return MM_OK;
-}
-
-static int is_end(const mm_model *m, int32_t id)
-{
-    for (size_t i = 0; i < m->n_end_tokens; i++)
-        if (m->end_tokens[i] == id) return 1;
-    return 0;
-}
-
-static mm_status next_token(mm_session *s, int32_t *id)
-{
-    mm_status st = compute(s);
-    if (!st) st = mmi_sampler_pick(s->ctx, &s->sampler, s->logits, (size_t)s->model->info.vocabulary, s->tokens.data, s->tokens.count, id);
-    if (!st) st = mmi_session_append_tokens(s, id, 1);
-    return st;
-}
-
-mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int32_t *reason)
-{
-    output o = {s, NULL, {0}, fn, user, 0};
-    int32_t why = MM_STOP_NONE, id = -1;
-    mm_status st = MM_OK;
-
-    if (s->model->tokenizer) st = mmi_token_decoder_create(s->ctx, s->model->tokenizer, 1, &o.decoder);
-    for (int64_t n = 0; !st && !why; n++) {
-        if (n == s->max_tokens) {
-            why = MM_STOP_LENGTH;
-        } else if (n && s->when_full == MM_WHEN_FULL_STOP && s->tokens.count >= (size_t)s->context) {
-            why = MM_STOP_FULL;
-        } else {
-            st = next_token(s, &id);
-            if (!st && is_end(s->model, id)) {
-                why = MM_STOP_END;
-            } else if (!st) {
-                st = take_token(&o, id, &why);
-            }
-        }
-    }
-    if (!st && o.decoder && why != MM_STOP_TEXT && why != MM_STOP_CALLBACK) { /* what waited was no stop text after all */
-        st = mmi_token_decoder_finish(s->ctx, o.decoder, &o.waiting);
-        if (!st && o.waiting.size) hand_out(&o, -1, o.waiting.size);
-    }
-    mmi_token_decoder_destroy(o.decoder);
-    mmi_text_clear(&o.waiting);
-    if (reason) *reason = why;
-    return st;
 }

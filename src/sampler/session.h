@@ -15,6 +15,8 @@ mm_status mmi_session_add_stop(mm_session *s, const char *text); /* NULL: forget
 int mmi_session_bounds_i64(int32_t option, int64_t *lowest, int64_t *highest); /* 0: no such option */
 int mmi_session_bounds_f64(int32_t option, double *lowest, double *highest);
 mm_status mmi_session_append_text(mm_session *s, const char *text);
+mm_status mmi_session_append_image(mm_session *s, const mm_image *image);
+mm_status mmi_session_set_text(mm_session *s, const char *text);
 mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t count);
 mm_status mmi_session_set_tokens(mm_session *s, const int32_t *ids, size_t count);
 mm_status mmi_session_rewind(mm_session *s, size_t length);

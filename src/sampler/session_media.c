@@ -1,0 +1,285 @@
+/* A medium is processed when it is appended and encoded when its place in the text is known; what it is recognized by is a hash of its
+ * content, so that the same picture again costs nothing. SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "forward.h"
+#include "session_state.h"
+#include "size.h"
+
+enum { KNOWN_UNUSED = 8 }; /* media that no token uses are kept for another turn, up to so many */
+
+void mmi_encoded_release(mmi_encoded *e)
+{
+    if (!e || --e->references) return;
+    mmi_medium_clear(&e->medium);
+    mm_tensor_release(e->rows);
+    mmi_free(e);
+}
+
+mm_status mmi_encoded_list_add(mm_context *ctx, mmi_encoded_list *l, mmi_encoded *e)
+{
+    if (mmi_grow(ctx, (void **)&l->items, &l->capacity, l->count, sizeof *l->items)) return MM_E_NOMEM;
+    e->references++;
+    l->items[l->count++] = e;
+    return MM_OK;
+}
+
+void mmi_encoded_list_clear(mmi_encoded_list *l)
+{
+    for (size_t i = 0; i < l->count; i++) mmi_encoded_release(l->items[i]);
+    mmi_free(l->items);
+    memset(l, 0, sizeof *l);
+}
+
+/* Two mixes of 64 bits, eight bytes at a time. It tells media of one conversation apart; nobody is kept from making two that collide. */
+static void hash_content(const void *data, size_t n, const int64_t *shape, size_t dims, uint64_t key[2])
+{
+    const unsigned char *p = data;
+    uint64_t a = 0x9E3779B97F4A7C15u, b = 0xC2B2AE3D27D4EB4Fu, word;
+
+    for (size_t i = 0; i < dims; i++) a = (a ^ (uint64_t)shape[i]) * 0xFF51AFD7ED558CCDu;
+    for (size_t i = 0; i < n; i += 8) {
+        word = 0;
+        memcpy(&word, p + i, n - i < 8 ? n - i : 8);
+        a = (a ^ word) * 0xFF51AFD7ED558CCDu;
+        a ^= a >> 32;
+        b = (b + word) * 0xC4CEB9FE1A85EC53u;
+        b ^= b >> 29;
+    }
+    key[0] = a;
+    key[1] = b ^ n;
+}
+
+static mmi_encoded *find_known(const mm_session *s, const uint64_t key[2], mmi_modality modality)
+{
+    for (size_t i = 0; i < s->known.count; i++) {
+        mmi_encoded *e = s->known.items[i];
+        if (e->key[0] == key[0] && e->key[1] == key[1] && e->medium.modality == modality) return e;
+    }
+    return NULL;
+}
+
+/* The oldest that only the list of the known holds goes when there are too many. */
+static void forget_unused(mm_session *s)
+{
+    size_t unused = 0;
+
+    for (size_t i = 0; i < s->known.count; i++) unused += s->known.items[i]->references == 1;
+    for (size_t i = 0; i < s->known.count && unused > KNOWN_UNUSED; i++) {
+        if (s->known.items[i]->references > 1) continue;
+        mmi_encoded_release(s->known.items[i]);
+        s->known.count--;
+        memmove(s->known.items + i, s->known.items + i + 1, (s->known.count - i) * sizeof *s->known.items);
+        i--;
+        unused--;
+    }
+}
+
+/* Take over `medium`, which is cleared, as a known one and let it wait. */
+static mm_status admit(mm_session *s, const uint64_t key[2], mmi_medium *medium)
+{
+    mmi_encoded *e = mmi_zalloc(s->ctx, sizeof *e);
+    mm_status st;
+
+    if (!e) {
+        mmi_medium_clear(medium);
+        return MM_E_NOMEM;
+    }
+    e->references = 1;
+    memcpy(e->key, key, sizeof e->key);
+    e->medium = *medium;
+    memset(medium, 0, sizeof *medium);
+    st = mmi_encoded_list_add(s->ctx, &s->known, e);
+    if (!st) st = mmi_encoded_list_add(s->ctx, &s->waiting, e);
+    mmi_encoded_release(e);
+    forget_unused(s);
+    return st;
+}
+
+static mm_status takes_media(const mm_session *s)
+{
+    if (s->model->info.fusion != MMI_FUSION_NONE) return MM_OK;
+    return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s (%s) takes text alone", s->model->path, s->model->class_name);
+}
+
+mm_status mmi_session_append_image(mm_session *s, const mm_image *image)
+{
+    int64_t shape[2] = {mm_image_height(image), mm_image_width(image)};
+    mmi_medium medium = {0};
+    mmi_encoded *known;
+    uint64_t key[2];
+    mm_status st = takes_media(s);
+
+    if (st) return st;
+    hash_content(mm_image_pixels(image), (size_t)shape[0] * (size_t)shape[1] * 3, shape, 2, key);
+    known = find_known(s, key, MMI_IMAGE);
+    if (known) return mmi_encoded_list_add(s->ctx, &s->waiting, known);
+    st = mmi_media_image(s->ctx, s->model, image, &medium);
+    if (st) {
+        mmi_medium_clear(&medium);
+        return st;
+    }
+    return admit(s, key, &medium);
+}
+
+/* What stands for the medium's placeholder tokens. Its pixels are not needed afterwards. */
+static mm_status encode(mm_session *s, mmi_encoded *e)
+{
+    static const char *const image[] = {"image_features", NULL}, *const video[] = {"video_features", NULL};
+    const char *const *wanted = e->medium.modality == MMI_VIDEO ? video : image;
+    mm_tensor_map *out = NULL;
+    mm_status st;
+
+    if (e->rows) return MM_OK;
+    st = mmi_forward(s->ctx, s->model, e->medium.inputs, wanted, &out);
+    if (!st && !mm_tensor_map_get(out, wanted[0])) st = mmi_fail(s->ctx, MM_E_INTERNAL, "%s makes no %s", s->model->class_name, wanted[0]);
+    if (!st) {
+        e->rows = mm_tensor_map_get(out, wanted[0]);
+        mm_tensor_retain(e->rows);
+        mm_tensor_map_destroy(e->medium.inputs);
+        e->medium.inputs = NULL;
+    }
+    mm_tensor_map_destroy(out);
+    return st;
+}
+
+static int32_t token_of(const mm_model *m, mmi_modality modality) { return modality == MMI_VIDEO ? m->info.video_token : m->info.image_token; }
+
+/* Give each medium its placeholders, in order. */
+static mm_status place(mm_session *s, const mmi_ids *ids, mmi_placed_list *placed)
+{
+    const mm_model *m = s->model;
+
+    for (mmi_modality modality = MMI_IMAGE; modality <= MMI_VIDEO; modality++) {
+        size_t t = 0, found = 0, rows = 0, n;
+        for (size_t i = 0; i < ids->count; i++) found += ids->data[i] == token_of(m, modality);
+        for (size_t i = 0; i < s->waiting.count; i++)
+            if (s->waiting.items[i]->medium.modality == modality) rows += (size_t)mm_tensor_shape(s->waiting.items[i]->rows)[0];
+        if (!rows && (!found || modality == MMI_VIDEO)) continue;
+        if (found != rows)
+            return mmi_fail(s->ctx, MM_E_ARGUMENT, "the text has %zu tokens for %s, which give %zu rows", found,
+                            modality == MMI_VIDEO ? "videos" : "pictures", rows);
+        for (size_t i = 0; i < s->waiting.count; i++) {
+            mmi_encoded *e = s->waiting.items[i];
+            mmi_placed p = {e, 0, 0};
+            if (e->medium.modality != modality) continue;
+            for (n = (size_t)mm_tensor_shape(e->rows)[0]; n; t++) {
+                if (ids->data[t] != token_of(m, modality)) continue;
+                if (p.end == 0) p.begin = t;
+                p.end = t + 1;
+                n--;
+            }
+            if (mmi_grow(s->ctx, (void **)&placed->items, &placed->capacity, placed->count, sizeof *placed->items)) return MM_E_NOMEM;
+            e->references++;
+            placed->items[placed->count++] = p;
+        }
+    }
+    return MM_OK;
+}
+
+mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_ids *ids, mmi_placed_list *placed)
+{
+    const mm_model *m = s->model;
+    mmi_medium *media = NULL;
+    mmi_text wide = {0};
+    mm_status st = MM_OK;
+    int in_prompt = m->info.fusion == MMI_FUSION_TOKENS && s->waiting.count;
+
+    if (!m->tokenizer) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", m->path);
+    if (in_prompt) {
+        if (!m->arch->write_prompt) return mmi_fail(s->ctx, MM_E_INTERNAL, "%s has no place for media in its prompt", m->class_name);
+        media = mmi_alloc_array(s->ctx, s->waiting.count, sizeof *media);
+        if (!media) return MM_E_NOMEM;
+        for (size_t i = 0; i < s->waiting.count && !st; i++) {
+            st = encode(s, s->waiting.items[i]);
+            media[i] = s->waiting.items[i]->medium;
+        }
+        if (!st) st = m->arch->write_prompt(s->ctx, m, text, media, s->waiting.count, &wide);
+    }
+    if (!st)
+        st = mmi_tokenizer_encode(s->ctx, m->tokenizer, in_prompt ? wide.data : text, in_prompt ? wide.size : strlen(text), fresh,
+                                  in_prompt || s->parse_special, ids);
+    if (!st && in_prompt) st = place(s, ids, placed);
+    mmi_text_clear(&wide);
+    mmi_free(media);
+    return st;
+}
+
+/* The source of a model that attends across: its media and text together, one run. */
+static mm_status read_source(mm_session *s)
+{
+    const mm_model *m = s->model;
+    mmi_kv_shape shape = m->info.cross;
+    mm_tensor_map *inputs = NULL;
+    mm_tensor *ids_tensor = NULL;
+    mmi_ids ids = {0};
+    mm_status st;
+
+    if (s->source_ready) return MM_OK;
+    if (!s->source_media.count && !s->source_text.size)
+        return mmi_fail(s->ctx, MM_E_STATE, "the session has no %s to answer from", m->info.text_is_source ? "text" : m->info.hears ? "sound" : "picture");
+    if (s->source_media.count > 1)
+        return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s answers from one medium, the session has %zu", m->class_name, s->source_media.count);
+    st = mm_tensor_map_create(s->ctx, &inputs);
+    for (size_t i = 0; !st && s->source_media.count && i < mm_tensor_map_count(s->source_media.items[0]->medium.inputs); i++) {
+        const mm_tensor_map *from = s->source_media.items[0]->medium.inputs;
+        st = mm_tensor_map_set(s->ctx, inputs, mm_tensor_map_name(from, i), mm_tensor_map_at(from, i));
+    }
+    if (!st && s->source_text.size) {
+        st = mmi_tokenizer_encode(s->ctx, m->tokenizer, s->source_text.data, s->source_text.size, 1, (int)s->parse_special, &ids);
+        if (!st && m->info.context && ids.count > (size_t)m->info.context)
+            st = mmi_fail(s->ctx, MM_E_CONTEXT_FULL, "%zu tokens do not fit into a context of %lld", ids.count, (long long)m->info.context);
+        if (!st) st = mm_tensor_copy(s->ctx, MM_DTYPE_I32, 2, (int64_t[]){1, (int64_t)ids.count}, ids.data, &ids_tensor);
+        if (!st) st = mm_tensor_map_set(s->ctx, inputs, "input_ids", ids_tensor);
+    }
+    shape.dtype = s->kv_dtype;
+    if (!st && !s->cross) st = mmi_kv_cache_create(s->ctx, &shape, &s->cross);
+    if (!st) st = mmi_forward_source(s->ctx, m, inputs, s->cross);
+    if (!st) s->source_ready = 1;
+    mmi_free(ids.data);
+    mm_tensor_release(ids_tensor);
+    mm_tensor_map_destroy(inputs);
+    return st;
+}
+
+mm_status mmi_session_settle(mm_session *s)
+{
+    const mm_model *m = s->model;
+    mm_status st = MM_OK;
+
+    if (s->waiting.count) st = mmi_session_append_text(s, "");
+    if (st || m->info.fusion != MMI_FUSION_CROSS) return st;
+    st = read_source(s);
+    if (!st && !s->tokens.count) st = mmi_session_add(s, m->start_tokens, m->n_start_tokens, NULL, 0);
+    return st;
+}
+
+/* Rows of a placed medium before token t. */
+static size_t rows_before(const mm_session *s, const mmi_placed *p, size_t t)
+{
+    int32_t token = token_of(s->model, p->of->medium.modality);
+    size_t n = 0;
+    for (size_t i = p->begin; i < t && i < p->end; i++) n += s->tokens.data[i] == token;
+    return n;
+}
+
+size_t mmi_session_count_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->placed.count; i++) {
+        const mmi_placed *p = &s->placed.items[i];
+        if (p->of->medium.modality == modality) n += rows_before(s, p, first + count) - rows_before(s, p, first);
+    }
+    return n;
+}
+
+void mmi_session_gather_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count, float *out)
+{
+    for (size_t i = 0; i < s->placed.count; i++) {
+        const mmi_placed *p = &s->placed.items[i];
+        size_t from = rows_before(s, p, first), to = rows_before(s, p, first + count), width = (size_t)mm_tensor_shape(p->of->rows)[1];
+        if (p->of->medium.modality != modality || from == to) continue;
+        memcpy(out, (const float *)mm_tensor_const_data(p->of->rows) + from * width, (to - from) * width * sizeof *out);
+        out += (to - from) * width;
+    }
+}
