@@ -1,6 +1,7 @@
 /* include/mm_session.h. SPDX-License-Identifier: MIT */
 #include "mm_session.h"
 
+#include "session_generate.h"
 #include "session.h"
 
 mm_status mm_session_create(mm_context *ctx, mm_model *model, mm_session **out)

@@ -1,4 +1,6 @@
 /* Sessions: their options, and the tokens they hold with what belongs to those. SPDX-License-Identifier: MIT */
+#include "session.h"
+
 #include <string.h>
 
 #include "session_state.h"

@@ -5,6 +5,7 @@
 
 #include "mm_session.h"
 #include "model.h"
+#include "session_media.h"
 
 mm_status mmi_session_create(mm_context *ctx, mm_model *model, mm_session **out);
 void mmi_session_destroy(mm_session *s);
@@ -15,7 +16,6 @@ mm_status mmi_session_add_stop(mm_session *s, const char *text); /* NULL: forget
 int mmi_session_bounds_i64(int32_t option, int64_t *lowest, int64_t *highest); /* 0: no such option */
 int mmi_session_bounds_f64(int32_t option, double *lowest, double *highest);
 mm_status mmi_session_append_text(mm_session *s, const char *text);
-mm_status mmi_session_append_image(mm_session *s, const mm_image *image);
 mm_status mmi_session_set_text(mm_session *s, const char *text);
 mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t count);
 mm_status mmi_session_set_tokens(mm_session *s, const int32_t *ids, size_t count);
@@ -23,7 +23,8 @@ mm_status mmi_session_rewind(mm_session *s, size_t length);
 mm_status mmi_session_fork(mm_session *s, mm_session **out);
 size_t mmi_session_length(const mm_session *s);
 const int32_t *mmi_session_tokens(const mm_session *s);
-mm_status mmi_session_logits(mm_session *s, const float **out);
-mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int32_t *reason);
+
+/* Tokens with their media behind what is held; `placed` counts from the first of `ids`. After a failure nothing changed. */
+mm_status mmi_session_add(mm_session *s, const int32_t *ids, size_t count, const mmi_placed *placed, size_t n_placed);
 
 #endif

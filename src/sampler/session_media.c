@@ -1,8 +1,11 @@
 /* A medium is processed when it is appended and encoded when its place in the text is known; what it is recognized by is a hash of its
  * content, so that the same picture again costs nothing. SPDX-License-Identifier: MIT */
+#include "session_media.h"
+
 #include <string.h>
 
 #include "forward.h"
+#include "session.h"
 #include "session_state.h"
 #include "size.h"
 

@@ -1,5 +1,7 @@
 /* The step of one token is built once and run again for each; a prompt is read in chunks whose graph is kept while the length stays.
  * SPDX-License-Identifier: MIT */
+#include "session_run.h"
+
 #include <string.h>
 
 #include "io.h"

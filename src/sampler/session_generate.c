@@ -1,7 +1,10 @@
 /* Writing on: one token after another, its text handed out unless it may begin a stop text. SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE /* memmem */
+#include "session_generate.h"
+
 #include <string.h>
 
+#include "session.h"
 #include "session_state.h"
 #include "size.h"
 
