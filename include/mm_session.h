@@ -34,6 +34,8 @@ enum {
     MM_SESSION_REPEAT_LAST = 7,        /* i64, -1..: tokens that the penalties look back on, -1: all; default 64 */
     MM_SESSION_KV_TYPE = 8,            /* i64, MM_DTYPE_F16 (default) or MM_DTYPE_F32; only while the session is empty */
     MM_SESSION_PARSE_SPECIAL = 9,      /* i64, 0 or 1 (default): whether append_text reads special tokens spelled out in the text */
+    MM_SESSION_BEAMS = 10,             /* i64, 1 (default)..64: sequences searched side by side (beam search); the best becomes the text, all at once */
+    MM_SESSION_EARLY_STOPPING = 11,    /* i64, MM_EARLY_STOPPING_*: when a search with beams ends; default MM_EARLY_STOPPING_OFF */
 
     MM_SESSION_TEMPERATURE = 50,       /* f64, 0..100: 0 (default) takes the likeliest token */
     MM_SESSION_TOP_P = 51,             /* f64, >0..1: sample among the likeliest that have this probability together; default 1 */
@@ -41,8 +43,14 @@ enum {
     MM_SESSION_REPEAT_PENALTY = 53,    /* f64, >0..10: divides positive logits of tokens seen before (arXiv:1909.05858); default 1 */
     MM_SESSION_PRESENCE_PENALTY = 54,  /* f64, -10..10: taken off the logit of a token seen before; default 0 */
     MM_SESSION_FREQUENCY_PENALTY = 55, /* f64, -10..10: times how often it was seen; default 0 */
+    MM_SESSION_LENGTH_PENALTY = 56,    /* f64, -100..100: a sequence's score is its log-probability over its length to this power; default 1 */
 
     MM_SESSION_STOP = 80               /* str: add a text at which generate stops; NULL forgets them all */
+};
+enum {
+    MM_EARLY_STOPPING_OFF = 0,   /* when no running sequence is likely to become better than the found ones */
+    MM_EARLY_STOPPING_ON = 1,    /* when as many as there are beams were found */
+    MM_EARLY_STOPPING_NEVER = 2  /* when no running sequence can become better, whatever it goes on with */
 };
 enum {
     MM_WHEN_FULL_STOP = 0, /* generate ends with MM_STOP_FULL, append fails with MM_E_CONTEXT_FULL */
@@ -117,6 +125,10 @@ enum {
  * Returns MM_OK, MM_E_STATE (the session is empty), MM_E_CONTEXT_FULL (no room for the text that was appended), MM_E_NOMEM or MM_E_CANCELLED:
  * tokens so far stay. Since 0.1. */
 MM_API mm_status mm_session_generate(mm_session *session, mm_generate_fn fn, void *user, int32_t *reason);
+
+/* A sequence that the last generate with MM_SESSION_BEAMS above 1 found, `index` 0 being the best: its ids, which end with the end token unless they were
+ * cut, borrowed until the next generate, and its score. MM_OK, or MM_E_ARGUMENT when there are fewer. Since 0.2. */
+MM_API mm_status mm_session_beam(const mm_session *session, size_t index, const int32_t **ids, size_t *count, double *score);
 
 #ifdef __cplusplus
 }

@@ -48,6 +48,11 @@ mm_status mm_session_append_image(mm_session *s, const mm_image *image)
     return mmi_session_append_image(s, image);
 }
 
+mm_status mm_session_beam(const mm_session *s, size_t index, const int32_t **ids, size_t *count, double *score)
+{
+    return s && ids && count && score && mmi_session_beam(s, index, ids, count, score) ? MM_OK : MM_E_ARGUMENT;
+}
+
 mm_status mm_session_set_text(mm_session *s, const char *text)
 {
     if (!s) return MM_E_ARGUMENT;

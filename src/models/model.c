@@ -19,6 +19,7 @@ static mm_status model_new(mm_context *ctx, const char *path, const char *format
     if (!m) return MM_E_NOMEM;
     atomic_init(&m->references, 1);
     m->pooling = MMI_POOL_MEAN;
+    m->forced_first = m->forced_last = -1;
     m->path = mmi_strdup(ctx, path);
     m->format = mmi_strdup(ctx, format);
     return m->path && m->format ? MM_OK : MM_E_NOMEM;
@@ -46,6 +47,8 @@ void mmi_model_release(mm_model *m)
     mmi_free(m->format);
     mmi_free(m->dtypes);
     mmi_free(m->bos_text);
+    mmi_free(m->suppressed.data);
+    mmi_free(m->first_suppressed.data);
     mmi_free(m->eos_text);
     mmi_free(m);
 }
@@ -397,6 +400,37 @@ static void read_end_tokens(mm_model *m, const mmi_json *doc)
         if (mmi_json_number(node, &v)) add_end_token(m, (int64_t)v);
 }
 
+/* A list of token ids; one that the model has not is no token that it could generate. */
+static mm_status read_ids(mm_context *ctx, const mm_model *m, const mmi_json *doc, const char *key, mmi_ids *out)
+{
+    const mmi_json_node *node = doc ? mmi_json_get(mmi_json_root(doc), key) : NULL;
+    int64_t id;
+
+    if (mmi_json_kind_of(node) != MMI_JSON_ARRAY) return MM_OK;
+    for (node = mmi_json_first(node); node; node = mmi_json_next(node)) {
+        if (!mmi_json_integer(node, &id)) return mmi_fail(ctx, MM_E_FORMAT, "%s: %s must be a list of token ids", mmi_json_name(doc), key);
+        if (id >= 0 && id < m->info.vocabulary && mmi_ids_add(ctx, out, (int32_t)id)) return MM_E_NOMEM;
+    }
+    return MM_OK;
+}
+
+static mm_status read_forced(mm_context *ctx, const mm_model *m, const mmi_json *doc, const char *key, int32_t *out)
+{
+    int64_t id = *out;
+    mm_status st = doc ? mmi_json_i64(ctx, doc, mmi_json_root(doc), key, 0, -1, m->info.vocabulary - 1, &id) : MM_OK;
+    *out = (int32_t)id;
+    return st;
+}
+
+/* What generation_config.json rules out and forces. */
+static mm_status read_generation(mm_context *ctx, mm_model *m, const mmi_json *doc)
+{
+    mm_status st = read_ids(ctx, m, doc, "suppress_tokens", &m->suppressed);
+    if (!st) st = read_ids(ctx, m, doc, "begin_suppress_tokens", &m->first_suppressed);
+    if (!st) st = read_forced(ctx, m, doc, "forced_bos_token_id", &m->forced_first);
+    return st ? st : read_forced(ctx, m, doc, "forced_eos_token_id", &m->forced_last);
+}
+
 static const char *template_of(const mmi_hf_directory *d)
 {
     const mmi_json_node *node = d->tokenizer_config ? mmi_json_get(mmi_json_root(d->tokenizer_config), "chat_template") : NULL;
@@ -475,6 +509,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
     read_end_tokens(m, d->generation_config);
     read_end_tokens(m, d->config);
+    if (m->info.generates && (st = read_generation(ctx, m, d->generation_config ? d->generation_config : d->config))) goto cleanup;
     text = template_of(d);
     if (text && (st = read_template(ctx, m, text, strlen(text)))) goto cleanup;
     if ((st = read_pooling(ctx, m, d))) goto cleanup;

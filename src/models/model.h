@@ -137,6 +137,8 @@ struct mm_model {
     char *bos_text, *eos_text;       /* for the chat template, "" for none */
     int32_t start_tokens[MMI_MAX_START_TOKENS]; /* that an encoder-decoder's answer begins with */
     size_t n_start_tokens;
+    mmi_ids suppressed, first_suppressed;       /* never generated; not as the first of an answer */
+    int32_t forced_first, forced_last;          /* the first token behind start_tokens, and the last where the answer is cut; -1: none */
     int32_t end_tokens[MMI_MAX_END_TOKENS];
     size_t n_end_tokens;
     int has_processor;

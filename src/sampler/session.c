@@ -51,7 +51,8 @@ mm_status mmi_session_create(mm_context *ctx, mm_model *model, mm_session **out)
     s->length_penalty = 1;
     mmi_sampler_init(&s->sampler);
     s->logits = mmi_alloc_array(ctx, (size_t)model->info.vocabulary, sizeof *s->logits);
-    if (!s->logits) {
+    s->scores = mmi_alloc_array(ctx, (size_t)model->info.vocabulary, sizeof *s->scores);
+    if (!s->logits || !s->scores) {
         mmi_session_destroy(s);
         return MM_E_NOMEM;
     }
@@ -76,6 +77,8 @@ void mmi_session_destroy(mm_session *s)
     mmi_free(s->tokens.data);
     for (int i = 0; i < 3; i++) mmi_free(s->streams[i].data);
     mmi_free(s->logits);
+    mmi_free(s->scores);
+    mmi_beam_list_clear(&s->found);
     mmi_model_release(s->model);
     mmi_free(s);
 }
@@ -93,7 +96,8 @@ int mmi_session_bounds_i64(int32_t option, int64_t *lowest, int64_t *highest)
         int64_t lowest, highest;
     } bounds[] = {{MM_SESSION_MAX_TOKENS, 1, INT32_MAX}, {MM_SESSION_CONTEXT, 1, INT32_MAX}, {MM_SESSION_WHEN_FULL, MM_WHEN_FULL_STOP, MM_WHEN_FULL_SLIDE},
                   {MM_SESSION_KEEP, 0, INT32_MAX}, {MM_SESSION_TOP_K, 0, INT32_MAX}, {MM_SESSION_SEED, INT64_MIN, INT64_MAX},
-                  {MM_SESSION_REPEAT_LAST, -1, INT32_MAX}, {MM_SESSION_KV_TYPE, MM_DTYPE_F32, MM_DTYPE_F16}, {MM_SESSION_PARSE_SPECIAL, 0, 1}};
+                  {MM_SESSION_REPEAT_LAST, -1, INT32_MAX}, {MM_SESSION_KV_TYPE, MM_DTYPE_F32, MM_DTYPE_F16}, {MM_SESSION_PARSE_SPECIAL, 0, 1},
+                  {MM_SESSION_BEAMS, 1, 64}, {MM_SESSION_EARLY_STOPPING, MM_EARLY_STOPPING_OFF, MM_EARLY_STOPPING_NEVER}};
 
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
         if (bounds[i].option == option) {
@@ -110,7 +114,7 @@ int mmi_session_bounds_f64(int32_t option, double *lowest, double *highest)
         int32_t option;
         double lowest, highest;
     } bounds[] = {{MM_SESSION_TEMPERATURE, 0, 100}, {MM_SESSION_TOP_P, 1e-9, 1}, {MM_SESSION_MIN_P, 0, 1}, {MM_SESSION_REPEAT_PENALTY, 1e-3, 10},
-                  {MM_SESSION_PRESENCE_PENALTY, -10, 10}, {MM_SESSION_FREQUENCY_PENALTY, -10, 10}};
+                  {MM_SESSION_PRESENCE_PENALTY, -10, 10}, {MM_SESSION_FREQUENCY_PENALTY, -10, 10}, {MM_SESSION_LENGTH_PENALTY, -100, 100}};
 
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
         if (bounds[i].option == option) {
@@ -143,6 +147,8 @@ mm_status mmi_session_set_i64(mm_session *s, int32_t option, int64_t value)
     case MM_SESSION_SEED: mmi_random_seed(&s->sampler.random, (uint64_t)value); break;
     case MM_SESSION_REPEAT_LAST: s->sampler.repeat_last = value; break;
     case MM_SESSION_PARSE_SPECIAL: s->parse_special = value; break;
+    case MM_SESSION_BEAMS: s->beams = value; break;
+    case MM_SESSION_EARLY_STOPPING: s->early_stopping = value; break;
     case MM_SESSION_KV_TYPE:
         if (s->tokens.count) return mmi_fail(s->ctx, MM_E_STATE, "MM_SESSION_KV_TYPE can be set while the session is empty, it holds %zu tokens", s->tokens.count);
         s->kv_dtype = (int32_t)value;
@@ -167,6 +173,7 @@ mm_status mmi_session_set_f64(mm_session *s, int32_t option, double value)
     case MM_SESSION_MIN_P: s->sampler.min_p = value; break;
     case MM_SESSION_REPEAT_PENALTY: s->sampler.repeat_penalty = value; break;
     case MM_SESSION_PRESENCE_PENALTY: s->sampler.presence_penalty = value; break;
+    case MM_SESSION_LENGTH_PENALTY: s->length_penalty = value; break;
     case MM_SESSION_FREQUENCY_PENALTY: s->sampler.frequency_penalty = value; break;
     default: return mmi_fail(s->ctx, MM_E_INTERNAL, "option %d has bounds and no place", option);
     }

@@ -2,8 +2,10 @@
 #define _GNU_SOURCE /* memmem */
 #include "session_generate.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "beam_search.h"
 #include "session.h"
 #include "session_state.h"
 #include "size.h"
@@ -87,19 +89,83 @@ static mm_status take_token(output *o, int32_t id, int32_t *reason)
     return MM_OK;
 }
 
-static int is_end(const mm_model *m, int32_t id)
+int mmi_session_is_end(const mm_session *s, int32_t id)
 {
+    const mm_model *m = s->model;
     for (size_t i = 0; i < m->n_end_tokens; i++)
         if (m->end_tokens[i] == id) return 1;
     return 0;
 }
 
-static mm_status next_token(mm_session *s, int32_t *id)
+static void force(float *scores, size_t vocabulary, int32_t id)
 {
+    for (size_t i = 0; i < vocabulary; i++) scores[i] = i == (size_t)id ? 0.0f : -INFINITY;
+}
+
+mm_status mmi_session_rule_scores(mm_session *s, float *scores, const int32_t *generated, size_t length, size_t most)
+{
+    const mm_model *m = s->model;
+    size_t V = (size_t)m->info.vocabulary;
+    (void)generated;
+
+    for (size_t i = 0; i < m->suppressed.count; i++) scores[m->suppressed.data[i]] = -INFINITY;
+    for (size_t i = 0; i < m->first_suppressed.count && !length; i++) scores[m->first_suppressed.data[i]] = -INFINITY;
+    if (m->forced_first >= 0 && !length && s->tokens.count == m->n_start_tokens) force(scores, V, m->forced_first);
+    if (m->forced_last >= 0 && length + 1 == most) force(scores, V, m->forced_last);
+    return MM_OK;
+}
+
+static mm_status next_token(mm_session *s, size_t length, int32_t *id)
+{
+    size_t V = (size_t)s->model->info.vocabulary;
     mm_status st = mmi_session_compute(s);
-    if (!st) st = mmi_sampler_pick(s->ctx, &s->sampler, s->logits, (size_t)s->model->info.vocabulary, s->tokens.data, s->tokens.count, id);
-    if (!st) st = mmi_session_append_tokens(s, id, 1);
+
+    if (st) return st;
+    memcpy(s->scores, s->logits, V * sizeof *s->scores);
+    st = mmi_session_rule_scores(s, s->scores, s->tokens.data + s->tokens.count - length, length, (size_t)s->max_tokens);
+    if (!st) st = mmi_sampler_pick(s->ctx, &s->sampler, s->scores, V, s->tokens.data, s->tokens.count, id);
+    return st ? st : mmi_session_append_tokens(s, id, 1);
+}
+
+/* The best of several sequences, whole. */
+static mm_status generate_beams(mm_session *s, output *o, int32_t *reason)
+{
+    size_t room, before;
+    const mmi_beam *best;
+    mm_status st = mmi_session_settle(s);
+
+    mmi_beam_list_clear(&s->found);
+    if (st) return st;
+    before = s->tokens.count;
+    room = mmi_size_min((size_t)s->max_tokens, (size_t)s->context - before);
+    if (!room) {
+        *reason = MM_STOP_FULL;
+        return MM_OK;
+    }
+    st = mmi_beam_search(s, room, &s->found);
+    if (st) return st;
+    best = &s->found.items[0];
+    *reason = MM_STOP_NONE;
+    for (size_t i = 0; i < best->ids.count && !st && !*reason; i++) {
+        int32_t id = best->ids.data[i];
+        st = mmi_session_append_tokens(s, &id, 1);
+        if (!st && mmi_session_is_end(s, id)) {
+            *reason = MM_STOP_END;
+        } else if (!st) {
+            st = take_token(o, id, reason);
+        }
+    }
+    if (!st && !*reason) *reason = room < (size_t)s->max_tokens ? MM_STOP_FULL : MM_STOP_LENGTH;
     return st;
+}
+
+int mmi_session_beam(const mm_session *s, size_t index, const int32_t **ids, size_t *count, double *score)
+{
+    if (index >= s->found.count) return 0;
+    *ids = s->found.items[index].ids.data;
+    *count = s->found.items[index].ids.count;
+    *score = s->found.items[index].score;
+    return 1;
 }
 
 mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int32_t *reason)
@@ -109,14 +175,15 @@ mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int
     mm_status st = MM_OK;
 
     if (s->model->tokenizer) st = mmi_token_decoder_create(s->ctx, s->model->tokenizer, 1, &o.decoder);
+    if (!st && s->beams > 1) st = generate_beams(s, &o, &why);
     for (int64_t n = 0; !st && !why; n++) {
         if (n == s->max_tokens) {
             why = MM_STOP_LENGTH;
         } else if (n && s->when_full == MM_WHEN_FULL_STOP && s->tokens.count >= (size_t)s->context) {
             why = MM_STOP_FULL;
         } else {
-            st = next_token(s, &id);
-            if (!st && is_end(s->model, id)) {
+            st = next_token(s, (size_t)n, &id);
+            if (!st && mmi_session_is_end(s, id)) {
                 why = MM_STOP_END;
             } else if (!st) {
                 st = take_token(&o, id, &why);

@@ -3,6 +3,7 @@
 #ifndef MMI_SESSION_STATE_H
 #define MMI_SESSION_STATE_H
 
+#include "beam_search.h"
 #include "model.h"
 #include "sampler.h"
 #include "session_media.h"
@@ -18,6 +19,7 @@ struct mm_session {
     mmi_ids streams[3];  /* positions of the tokens, for info.position_streams 3 */
     size_t prefix;       /* tokens that were read as a prefix: none of them can stay without all */
     float *logits;       /* [V], of the token behind all tokens, when logits_ready */
+    float *scores;       /* [V], of the token that is being chosen */
     int logits_ready;
     mmi_step decode, prompt; /* one token; the last chunk length */
     mmi_encoded_list known, waiting, source_media; /* seen so far; for the next text; of the source */
@@ -27,6 +29,7 @@ struct mm_session {
     mmi_sampler sampler;
     int64_t max_tokens, context, when_full, keep, parse_special, beams, early_stopping;
     double length_penalty;
+    mmi_beam_list found; /* by the last generate with beams */
     char **stops;
     size_t n_stops;
 };
