@@ -72,6 +72,7 @@ void mmi_session_destroy(mm_session *s)
     mmi_encoded_list_clear(&s->waiting);
     mmi_encoded_list_clear(&s->source_media);
     mmi_text_clear(&s->source_text);
+    mmi_free(s->source.data);
     mmi_kv_cache_destroy(s->cache);
     mmi_kv_cache_destroy(s->cross);
     mmi_free(s->tokens.data);
@@ -293,24 +294,15 @@ mm_status mmi_session_add(mm_session *s, const int32_t *ids, size_t count, const
     return MM_OK;
 }
 
-mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t count) { return mmi_session_add(s, ids, count, NULL, 0); }
-
-static void clear_text(mmi_ids *ids, mmi_placed_list *placed)
+static void clear_placed(mmi_placed_list *placed)
 {
     for (size_t i = 0; i < placed->count; i++) mmi_encoded_release(placed->items[i].of);
     mmi_free(placed->items);
-    mmi_free(ids->data);
 }
 
-/* The source of a model that attends across: text is a part of it, or begins the answer; media are it, and begin the answer anew. */
-static mm_status append_to_source(mm_session *s, const char *text)
+/* The source of a model that attends across changed: the answer begins anew. Waiting media are a part of it. */
+static mm_status begin_anew(mm_session *s)
 {
-    int is_source = s->model->info.text_is_source;
-    mm_status st = MM_OK;
-
-    if (!s->waiting.count && !(is_source && *text)) return MM_OK;
-    if (is_source) st = mmi_text_append(s->ctx, &s->source_text, text, strlen(text)) ? MM_E_NOMEM : MM_OK;
-    if (st) return st;
     if (s->waiting.count) {
         mmi_encoded_list_clear(&s->source_media);
         s->source_media = s->waiting;
@@ -320,24 +312,68 @@ static mm_status append_to_source(mm_session *s, const char *text)
     return mmi_session_rewind(s, 0);
 }
 
-mm_status mmi_session_append_text(mm_session *s, const char *text)
+static mm_status begin_answer(mm_session *s)
+{
+    mm_status st = s->waiting.count ? begin_anew(s) : MM_OK;
+    if (!st && !s->tokens.count) st = mmi_session_add(s, s->model->start_tokens, s->model->n_start_tokens, NULL, 0);
+    return st;
+}
+
+mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t count)
 {
     const mmi_model_info *info = &s->model->info;
     mmi_placed_list placed = {0};
+    mm_status st = MM_OK;
+
+    if (info->text_is_source) {
+        if (s->source_text.size) return mmi_fail(s->ctx, MM_E_STATE, "the session's source is text, tokens cannot be put behind it");
+        if ((st = check_tokens(s, ids, count, s->source.count))) return st;
+        for (size_t i = 0; i < count && !st; i++) st = mmi_ids_add(s->ctx, &s->source, ids[i]) ? MM_E_NOMEM : MM_OK;
+        return st ? st : begin_anew(s);
+    }
+    if (info->fusion == MMI_FUSION_CROSS && (st = begin_answer(s))) return st;
+    st = mmi_session_place(s, ids, count, &placed);
+    if (!st) st = mmi_session_add(s, ids, count, placed.items, placed.count);
+    if (!st) mmi_encoded_list_clear(&s->waiting);
+    clear_placed(&placed);
+    return st;
+}
+
+static mm_status append_source_text(mm_session *s, const char *text)
+{
+    size_t before = s->source_text.size;
     mmi_ids ids = {0};
     mm_status st;
 
-    if (info->fusion == MMI_FUSION_CROSS) {
-        if (!s->model->tokenizer && *text) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", s->model->path);
-        st = append_to_source(s, text);
-        if (st || info->text_is_source || !*text) return st;
-        if (!s->tokens.count) st = mmi_session_add(s, s->model->start_tokens, s->model->n_start_tokens, NULL, 0);
-        if (st) return st;
+    if (!s->model->tokenizer) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", s->model->path);
+    if (s->source.count && !before) return mmi_fail(s->ctx, MM_E_STATE, "the session's source is tokens, text cannot be put behind them");
+    if (mmi_text_append(s->ctx, &s->source_text, text, strlen(text))) return MM_E_NOMEM;
+    st = mmi_tokenizer_encode(s->ctx, s->model->tokenizer, s->source_text.data, s->source_text.size, 1, (int)s->parse_special, &ids);
+    if (st) {
+        s->source_text.size = before;
+        s->source_text.data[before] = 0;
+        mmi_free(ids.data);
+        return st;
     }
-    st = mmi_session_read_text(s, text, info->fusion != MMI_FUSION_CROSS && s->tokens.count == 0, &ids, &placed);
-    if (!st) st = mmi_session_add(s, ids.data, ids.count, placed.items, placed.count);
-    if (!st) mmi_encoded_list_clear(&s->waiting);
-    clear_text(&ids, &placed);
+    mmi_free(s->source.data);
+    s->source = ids;
+    return begin_anew(s);
+}
+
+mm_status mmi_session_append_text(mm_session *s, const char *text)
+{
+    const mmi_model_info *info = &s->model->info;
+    mmi_ids ids = {0};
+    mm_status st = MM_OK;
+
+    if (info->text_is_source) return *text ? append_source_text(s, text) : begin_anew(s);
+    if (info->fusion == MMI_FUSION_CROSS) {
+        st = begin_answer(s);
+        if (st || !*text) return st;
+    }
+    st = mmi_session_read_text(s, text, info->fusion != MMI_FUSION_CROSS && s->tokens.count == 0, &ids);
+    if (!st) st = mmi_session_append_tokens(s, ids.data, ids.count);
+    mmi_free(ids.data);
     return st;
 }
 
@@ -384,16 +420,16 @@ mm_status mmi_session_set_text(mm_session *s, const char *text)
     mm_status st;
 
     if (s->model->info.fusion == MMI_FUSION_CROSS) {
-        s->source_text.size = 0;
-        if (s->waiting.count) mmi_encoded_list_clear(&s->source_media);
-        s->source_ready = 0;
+        s->source_text.size = s->source.count = 0;
         st = mmi_session_rewind(s, 0);
         return st ? st : mmi_session_append_text(s, text);
     }
-    st = mmi_session_read_text(s, text, 0, &ids, &placed);
+    st = mmi_session_read_text(s, text, 0, &ids);
+    if (!st) st = mmi_session_place(s, ids.data, ids.count, &placed);
     if (!st) st = replace(s, ids.data, ids.count, placed.items, placed.count);
     if (!st) mmi_encoded_list_clear(&s->waiting);
-    clear_text(&ids, &placed);
+    clear_placed(&placed);
+    mmi_free(ids.data);
     return st;
 }
 
@@ -438,6 +474,7 @@ mm_status mmi_session_fork(mm_session *s, mm_session **out)
             s->placed.items[i].of->references++;
         }
     }
+    for (size_t i = 0; i < s->source.count && !st; i++) st = mmi_ids_add(s->ctx, &f->source, s->source.data[i]) ? MM_E_NOMEM : MM_OK;
     if (!st && s->source_text.size) st = mmi_text_append(s->ctx, &f->source_text, s->source_text.data, s->source_text.size) ? MM_E_NOMEM : MM_OK;
     if (!st && s->cache) st = mmi_kv_cache_fork(s->ctx, s->cache, s->cache->length, &f->cache);
     if (!st && s->cross) st = mmi_kv_cache_fork(s->ctx, s->cross, s->cross->length, &f->cross);

@@ -124,7 +124,7 @@ static mm_status next_token(mm_session *s, size_t length, int32_t *id)
     memcpy(s->scores, s->logits, V * sizeof *s->scores);
     st = mmi_session_rule_scores(s, s->scores, s->tokens.data + s->tokens.count - length, length, (size_t)s->max_tokens);
     if (!st) st = mmi_sampler_pick(s->ctx, &s->sampler, s->scores, V, s->tokens.data, s->tokens.count, id);
-    return st ? st : mmi_session_append_tokens(s, id, 1);
+    return st ? st : mmi_session_add(s, id, 1, NULL, 0);
 }
 
 /* The best of several sequences, whole. */
@@ -148,7 +148,7 @@ static mm_status generate_beams(mm_session *s, output *o, int32_t *reason)
     *reason = MM_STOP_NONE;
     for (size_t i = 0; i < best->ids.count && !st && !*reason; i++) {
         int32_t id = best->ids.data[i];
-        st = mmi_session_append_tokens(s, &id, 1);
+        st = mmi_session_add(s, &id, 1, NULL, 0);
         if (!st && mmi_session_is_end(s, id)) {
             *reason = MM_STOP_END;
         } else if (!st) {

@@ -78,8 +78,7 @@ static void forget_unused(mm_session *s)
     }
 }
 
-/* Take over `medium`, which is cleared, as a known one and let it wait. */
-static mm_status admit(mm_session *s, const uint64_t key[2], mmi_medium *medium)
+mm_status mmi_session_append_medium(mm_session *s, const uint64_t key[2], mmi_medium *medium)
 {
     mmi_encoded *e = mmi_zalloc(s->ctx, sizeof *e);
     mm_status st;
@@ -122,7 +121,7 @@ mm_status mmi_session_append_image(mm_session *s, const mm_image *image)
         mmi_medium_clear(&medium);
         return st;
     }
-    return admit(s, key, &medium);
+    return mmi_session_append_medium(s, key, &medium);
 }
 
 /* What stands for the medium's placeholder tokens. Its pixels are not needed afterwards. */
@@ -149,38 +148,46 @@ static mm_status encode(mm_session *s, mmi_encoded *e)
 static int32_t token_of(const mm_model *m, mmi_modality modality) { return modality == MMI_VIDEO ? m->info.video_token : m->info.image_token; }
 
 /* Give each medium its placeholders, in order. */
-static mm_status place(mm_session *s, const mmi_ids *ids, mmi_placed_list *placed)
+static mm_status place(mm_session *s, mmi_modality modality, const int32_t *ids, size_t count, mmi_placed_list *placed)
 {
-    const mm_model *m = s->model;
+    int32_t token = token_of(s->model, modality);
+    size_t t = 0, found = 0, rows = 0;
 
-    for (mmi_modality modality = MMI_IMAGE; modality <= MMI_VIDEO; modality++) {
-        size_t t = 0, found = 0, rows = 0, n;
-        for (size_t i = 0; i < ids->count; i++) found += ids->data[i] == token_of(m, modality);
-        for (size_t i = 0; i < s->waiting.count; i++)
-            if (s->waiting.items[i]->medium.modality == modality) rows += (size_t)mm_tensor_shape(s->waiting.items[i]->rows)[0];
-        if (!rows && (!found || modality == MMI_VIDEO)) continue;
-        if (found != rows)
-            return mmi_fail(s->ctx, MM_E_ARGUMENT, "the text has %zu tokens for %s, which give %zu rows", found,
-                            modality == MMI_VIDEO ? "videos" : "pictures", rows);
-        for (size_t i = 0; i < s->waiting.count; i++) {
-            mmi_encoded *e = s->waiting.items[i];
-            mmi_placed p = {e, 0, 0};
-            if (e->medium.modality != modality) continue;
-            for (n = (size_t)mm_tensor_shape(e->rows)[0]; n; t++) {
-                if (ids->data[t] != token_of(m, modality)) continue;
-                if (p.end == 0) p.begin = t;
-                p.end = t + 1;
-                n--;
-            }
-            if (mmi_grow(s->ctx, (void **)&placed->items, &placed->capacity, placed->count, sizeof *placed->items)) return MM_E_NOMEM;
-            e->references++;
-            placed->items[placed->count++] = p;
+    for (size_t i = 0; i < count; i++) found += ids[i] == token;
+    for (size_t i = 0; i < s->waiting.count; i++)
+        if (s->waiting.items[i]->medium.modality == modality) rows += (size_t)mm_tensor_shape(s->waiting.items[i]->rows)[0];
+    if (!rows) return MM_OK;
+    if (found != rows)
+        return mmi_fail(s->ctx, MM_E_ARGUMENT, "the text has %zu tokens for %s, which give %zu rows", found,
+                        modality == MMI_VIDEO ? "videos" : "pictures", rows);
+    for (size_t i = 0; i < s->waiting.count; i++) {
+        mmi_encoded *e = s->waiting.items[i];
+        mmi_placed p = {e, 0, 0};
+        if (e->medium.modality != modality) continue;
+        for (size_t n = (size_t)mm_tensor_shape(e->rows)[0]; n; t++) {
+            if (ids[t] != token) continue;
+            if (!p.end) p.begin = t;
+            p.end = t + 1;
+            n--;
         }
+        if (mmi_grow(s->ctx, (void **)&placed->items, &placed->capacity, placed->count, sizeof *placed->items)) return MM_E_NOMEM;
+        e->references++;
+        placed->items[placed->count++] = p;
     }
     return MM_OK;
 }
 
-mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_ids *ids, mmi_placed_list *placed)
+mm_status mmi_session_place(mm_session *s, const int32_t *ids, size_t count, mmi_placed_list *placed)
+{
+    mm_status st = MM_OK;
+
+    if (s->model->info.fusion != MMI_FUSION_TOKENS) return MM_OK;
+    for (size_t i = 0; i < s->waiting.count && !st; i++) st = encode(s, s->waiting.items[i]);
+    if (!st) st = place(s, MMI_IMAGE, ids, count, placed);
+    return st ? st : place(s, MMI_VIDEO, ids, count, placed);
+}
+
+mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_ids *ids)
 {
     const mm_model *m = s->model;
     mmi_medium *media = NULL;
@@ -189,20 +196,13 @@ mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_
     int in_prompt = m->info.fusion == MMI_FUSION_TOKENS && s->waiting.count;
 
     if (!m->tokenizer) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", m->path);
-    if (in_prompt) {
-        if (!m->arch->write_prompt) return mmi_fail(s->ctx, MM_E_INTERNAL, "%s has no place for media in its prompt", m->class_name);
-        media = mmi_alloc_array(s->ctx, s->waiting.count, sizeof *media);
-        if (!media) return MM_E_NOMEM;
-        for (size_t i = 0; i < s->waiting.count && !st; i++) {
-            st = encode(s, s->waiting.items[i]);
-            media[i] = s->waiting.items[i]->medium;
-        }
-        if (!st) st = m->arch->write_prompt(s->ctx, m, text, media, s->waiting.count, &wide);
-    }
-    if (!st)
-        st = mmi_tokenizer_encode(s->ctx, m->tokenizer, in_prompt ? wide.data : text, in_prompt ? wide.size : strlen(text), fresh,
-                                  in_prompt || s->parse_special, ids);
-    if (!st && in_prompt) st = place(s, ids, placed);
+    if (!in_prompt) return mmi_tokenizer_encode(s->ctx, m->tokenizer, text, strlen(text), fresh, (int)s->parse_special, ids);
+    if (!m->arch->write_prompt) return mmi_fail(s->ctx, MM_E_INTERNAL, "%s has no place for media in its prompt", m->class_name);
+    media = mmi_alloc_array(s->ctx, s->waiting.count, sizeof *media);
+    if (!media) return MM_E_NOMEM;
+    for (size_t i = 0; i < s->waiting.count; i++) media[i] = s->waiting.items[i]->medium;
+    st = m->arch->write_prompt(s->ctx, m, text, media, s->waiting.count, &wide);
+    if (!st) st = mmi_tokenizer_encode(s->ctx, m->tokenizer, wide.data, wide.size, fresh, 1, ids);
     mmi_text_clear(&wide);
     mmi_free(media);
     return st;
@@ -214,12 +214,11 @@ static mm_status read_source(mm_session *s)
     const mm_model *m = s->model;
     mmi_kv_shape shape = m->info.cross;
     mm_tensor_map *inputs = NULL;
-    mm_tensor *ids_tensor = NULL;
-    mmi_ids ids = {0};
+    mm_tensor *ids = NULL;
     mm_status st;
 
     if (s->source_ready) return MM_OK;
-    if (!s->source_media.count && !s->source_text.size)
+    if (!s->source_media.count && !s->source.count)
         return mmi_fail(s->ctx, MM_E_STATE, "the session has no %s to answer from", m->info.text_is_source ? "text" : m->info.hears ? "sound" : "picture");
     if (s->source_media.count > 1)
         return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s answers from one medium, the session has %zu", m->class_name, s->source_media.count);
@@ -228,19 +227,17 @@ static mm_status read_source(mm_session *s)
         const mm_tensor_map *from = s->source_media.items[0]->medium.inputs;
         st = mm_tensor_map_set(s->ctx, inputs, mm_tensor_map_name(from, i), mm_tensor_map_at(from, i));
     }
-    if (!st && s->source_text.size) {
-        st = mmi_tokenizer_encode(s->ctx, m->tokenizer, s->source_text.data, s->source_text.size, 1, (int)s->parse_special, &ids);
-        if (!st && m->info.context && ids.count > (size_t)m->info.context)
-            st = mmi_fail(s->ctx, MM_E_CONTEXT_FULL, "%zu tokens do not fit into a context of %lld", ids.count, (long long)m->info.context);
-        if (!st) st = mm_tensor_copy(s->ctx, MM_DTYPE_I32, 2, (int64_t[]){1, (int64_t)ids.count}, ids.data, &ids_tensor);
-        if (!st) st = mm_tensor_map_set(s->ctx, inputs, "input_ids", ids_tensor);
+    if (!st && s->source.count) {
+        if (m->info.context && s->source.count > (size_t)m->info.context)
+            st = mmi_fail(s->ctx, MM_E_CONTEXT_FULL, "%zu tokens do not fit into a context of %lld", s->source.count, (long long)m->info.context);
+        if (!st) st = mm_tensor_copy(s->ctx, MM_DTYPE_I32, 2, (int64_t[]){1, (int64_t)s->source.count}, s->source.data, &ids);
+        if (!st) st = mm_tensor_map_set(s->ctx, inputs, "input_ids", ids);
     }
     shape.dtype = s->kv_dtype;
     if (!st && !s->cross) st = mmi_kv_cache_create(s->ctx, &shape, &s->cross);
     if (!st) st = mmi_forward_source(s->ctx, m, inputs, s->cross);
     if (!st) s->source_ready = 1;
-    mmi_free(ids.data);
-    mm_tensor_release(ids_tensor);
+    mm_tensor_release(ids);
     mm_tensor_map_destroy(inputs);
     return st;
 }

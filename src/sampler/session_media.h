@@ -38,9 +38,14 @@ void mmi_encoded_list_clear(mmi_encoded_list *list);
 /* Let a picture wait for the next text; mm_session.h. */
 mm_status mmi_session_append_image(mm_session *s, const mm_image *image);
 
-/* Ids of a text with the waiting media, encoded, at their placeholders. `fresh`: the first text, with the tokens that begin one. What is in `ids`
- * and `placed` is the caller's to free, after a failure too. */
-mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_ids *ids, mmi_placed_list *placed);
+/* A processed medium, recognized by `key`, waits for the next text. It is taken over and cleared, after a failure too. */
+mm_status mmi_session_append_medium(mm_session *s, const uint64_t key[2], mmi_medium *medium);
+
+/* Ids of a text with the placeholders of the waiting media widened. `fresh`: the first text, with the tokens that begin one. */
+mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_ids *ids);
+
+/* Encode the waiting media and give them their placeholders among `ids`; `placed` is the caller's to free, after a failure too. */
+mm_status mmi_session_place(mm_session *s, const int32_t *ids, size_t count, mmi_placed_list *placed);
 
 /* Before computing: place what waits without a text, and make the source ready. */
 mm_status mmi_session_settle(mm_session *s);

@@ -24,7 +24,8 @@ struct mm_session {
     mmi_step decode, prompt; /* one token; the last chunk length */
     mmi_encoded_list known, waiting, source_media; /* seen so far; for the next text; of the source */
     mmi_placed_list placed;
-    mmi_text source_text;
+    mmi_text source_text; /* of appended text */
+    mmi_ids source;       /* its tokens, or those that were appended as such */
     int source_ready;
     mmi_sampler sampler;
     int64_t max_tokens, context, when_full, keep, parse_special, beams, early_stopping;
