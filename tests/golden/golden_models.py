@@ -6,6 +6,7 @@ eager attention. Each script (make_models.py, make_<family>_models.py) owns one 
 
     models/<family>.cases.txt           a line a forward case:   PATH CASE KIND
     models/<family>.greedy.txt          a line a greedy case:    PATH CASE
+    models/<family>.beams.txt           a line a beam search:    PATH CASE
     models/<name>/                      the model
     models/<name>/<case>.in.safetensors, <case>.out.safetensors
 
@@ -27,7 +28,7 @@ from transformers import logging
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE / "models"
-CASES, GREEDY, STARTED = [], [], set()
+CASES, GREEDY, BEAMS, STARTED = [], [], [], set()
 GREEDY_TOKENS = 24
 LEAST_MARGIN = 0.02  # of the largest logit between the best and the second token of every greedy step
 
@@ -171,6 +172,37 @@ def pixels_of(seed, shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+EARLY_STOPPING = {False: 0, True: 1, "never": 2}
+
+
+def write_beams(name, case, model, inputs, beams, length_penalty=1.0, early_stopping=False, tokens=12, end=None):
+    """What beam search finds, with the scores: for a decoder `inputs` are input_ids, kept as prompt_ids; else the source as it is."""
+    prompt = 0 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+    with torch.no_grad():
+        out = model.generate(**inputs, num_beams=beams, num_return_sequences=beams, length_penalty=length_penalty,
+                             early_stopping=early_stopping, max_new_tokens=tokens, do_sample=False, eos_token_id=end, pad_token_id=0,
+                             return_dict_in_generate=True, output_scores=True)
+    generated = len(out.scores)
+    sequences = out.sequences[:, out.sequences.shape[1] - min(generated, int((out.beam_indices >= 0).sum(1).max())):].to(torch.int32)
+    lengths = (out.beam_indices >= 0).sum(1)
+    for row, n in zip(sequences, lengths):
+        row[n:] = -1
+    scores = out.sequences_scores
+    gaps = (scores[:-1] - scores[1:]).abs()
+    assert prompt or model.config.is_encoder_decoder
+    if gaps.numel() and gaps.min() < 1e-4:
+        raise SystemExit(f"{name} {case}: two sequences with the same score")
+    kept = {("prompt_ids" if prompt and k == "input_ids" else k): (v.to(torch.int32) if v.dtype == torch.int64 else v).contiguous()
+            for k, v in inputs.items()}
+    kept.update(num_beams=torch.tensor([beams], dtype=torch.int32), length_penalty=torch.tensor([length_penalty], dtype=torch.float32),
+                early_stopping=torch.tensor([EARLY_STOPPING[early_stopping]], dtype=torch.int32),
+                max_new_tokens=torch.tensor([tokens], dtype=torch.int32), sequences=sequences.contiguous(), sequences_scores=scores.contiguous())
+    if end is not None:
+        kept["end"] = torch.tensor([end], dtype=torch.int32)
+    save_file(kept, ROOT / name / f"{case}.beams.safetensors")
+    BEAMS.append(f"{name} {case}")
+
+
 def run(family, *makers):
     """Write the models of a family, and its lists."""
     torch.set_num_threads(1)
@@ -184,5 +216,7 @@ def run(family, *makers):
             f.chmod(0o644)
     (ROOT / f"{family}.cases.txt").write_text("".join(line + "\n" for line in CASES))
     (ROOT / f"{family}.greedy.txt").write_text("".join(line + "\n" for line in GREEDY))
+    if BEAMS:
+        (ROOT / f"{family}.beams.txt").write_text("".join(line + "\n" for line in BEAMS))
     size = sum(f.stat().st_size for name in STARTED for f in (ROOT / name).rglob("*") if f.is_file())
     print(f"{family}: {len(CASES)} cases, {len(GREEDY)} greedy, {size / 1e6:.2f} MB")

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import torch
 from golden_models import (GREEDY, ROOT, folder_of, greedy_ids, ids_of, only_logits, pixels_of, randomize, rename, round_to, run,
-                           save, tensors_of, text_inputs, write_case, write_config, write_greedy)
+                           save, tensors_of, text_inputs, write_beams, write_case, write_config, write_greedy)
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (BertConfig, BertModel, Dinov2Config, Dinov2ForImageClassification, Dinov2Model, LlamaConfig,
@@ -65,6 +65,18 @@ def old_rope(config):
     config["rope_scaling"] = rope
 
 
+def make_beams():
+    """Beam search of a model with an end token, which its configuration names."""
+    model = randomize(LlamaForCausalLM(llama_config(eos_token_id=7, **SMALL)), 25, 0.25)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[7] *= 1.5  # likely, but not the likeliest
+    save("llama_beams", model, torch.bfloat16)
+    for n, options in enumerate((dict(beams=2), dict(beams=4, length_penalty=2.0), dict(beams=3, early_stopping=True),
+                                 dict(beams=4, length_penalty=0.6, early_stopping="never"), dict(beams=5, length_penalty=-1.0),
+                                 dict(beams=3, length_penalty=0.0, tokens=1))):
+        write_beams("llama_beams", f"search{n}", model, {"input_ids": ids_of(100 + n, (1, 3 + 2 * n), 61)}, end=7, **options)
+
+
 def make_llamas():
     make_llama("llama_gqa", 1, padding=True, hidden_size=48, num_attention_heads=6, num_key_value_heads=3, head_dim=14,
                tie_word_embeddings=False, vocab_size=67,
@@ -78,6 +90,7 @@ def make_llamas():
     make_llama("llama_no_prefix", 6, torch.bfloat16, lengths=(7,), greedy=False, **SMALL)
     folder = ROOT / "llama_no_prefix"
     rename(folder / "model.safetensors", lambda n: n.removeprefix("model."))
+    make_beams()
     rope = dict(rope_theta=10000.0, original_max_position_embeddings=64)
     for name, parameters, edit in (
             ("llama_linear", dict(rope_type="linear", rope_theta=5000.0, factor=3.0), None),
