@@ -112,6 +112,12 @@ MM_API mm_status mm_model_classify_image(const mm_model *model, mm_context *ctx,
 MM_API mm_status mm_model_apply_chat_template(const mm_model *model, mm_context *ctx, const char *const *roles, const char *const *contents,
                                               size_t count, int32_t open_reply, char **out);
 
+/* The same for messages with media: media[i] names the kinds of those that stand in front of the text of message i, "image", "video" or "audio" with
+ * a space between, NULL or "" for none. The template gets such a conversation as lists of parts and writes the family's placeholders. A
+ * template that knows texts alone gets those: media are then put in front by the session that they are appended to. Since 0.2. */
+MM_API mm_status mm_model_apply_chat_template_media(const mm_model *model, mm_context *ctx, const char *const *roles, const char *const *contents,
+                                                    const char *const *media, size_t count, int32_t open_reply, char **out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,7 @@
 /* include/mm_model.h. SPDX-License-Identifier: MIT */
 #include "mm_model.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "chat_template.h"
@@ -101,13 +102,45 @@ mm_status mm_model_classify_image(const mm_model *m, mm_context *ctx, const mm_i
     return mmi_classify_image(ctx, m, image, out);
 }
 
-mm_status mm_model_apply_chat_template(const mm_model *m, mm_context *ctx, const char *const *roles, const char *const *contents, size_t count,
-                                       int32_t open_reply, char **out)
+/* The parts of a message: its media, then its text. */
+static mm_status split_media(mm_context *ctx, const char *kinds, const char *text, mmi_chat_message *message)
+{
+    static const char *const known[] = {"image", "video", "audio"};
+    mmi_chat_part *parts = mmi_zalloc_array(ctx, strlen(kinds) + 2, sizeof *parts);
+    size_t n = 0;
+
+    if (!parts) return MM_E_NOMEM;
+    message->parts = parts;
+    while (*kinds) {
+        size_t length = strcspn(kinds, " "), k = 0;
+        while (k < 3 && (strlen(known[k]) != length || memcmp(known[k], kinds, length))) k++;
+        if (k == 3) return mmi_fail(ctx, MM_E_ARGUMENT, "\"%.40s\" is no kind of medium: image, video and audio are", kinds);
+        parts[n++].type = known[k];
+        kinds += length + (kinds[length] == ' ');
+    }
+    if (*text) parts[n++] = (mmi_chat_part){"text", text};
+    message->part_count = n;
+    return MM_OK;
+}
+
+static mm_status render(mm_context *ctx, const mm_model *m, const mmi_chat_message *messages, size_t count, int open_reply, mmi_text *out)
+{
+    mmi_chat_options options = {0};
+
+    options.add_generation_prompt = open_reply;
+    options.bos_token = m->bos_text;
+    options.eos_token = m->eos_text;
+    options.now = (int64_t)time(NULL);
+    return mmi_chat_template_render(ctx, m->chat_template, messages, count, &options, out);
+}
+
+mm_status mm_model_apply_chat_template_media(const mm_model *m, mm_context *ctx, const char *const *roles, const char *const *contents,
+                                             const char *const *media, size_t count, int32_t open_reply, char **out)
 {
     mmi_chat_message *messages;
-    mmi_chat_options options = {0};
     mmi_text text = {0};
-    mm_status st;
+    int parts = 0;
+    mm_status st = MM_OK;
 
     CHECK(ctx, out, m && ((roles && contents) || !count), "model, roles, contents or out");
     for (size_t i = 0; i < count; i++)
@@ -115,15 +148,23 @@ mm_status mm_model_apply_chat_template(const mm_model *m, mm_context *ctx, const
     if (!m->chat_template) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no chat template", m->path);
     messages = mmi_zalloc_array(ctx, count, sizeof *messages);
     if (!messages) return MM_E_NOMEM;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) parts |= media && media[i] && *media[i];
+    parts |= m->info.fusion != MMI_FUSION_NONE; /* its template may read lists alone */
+    for (size_t i = 0; i < count && !st; i++) {
         messages[i].role = roles[i];
-        messages[i].content = contents[i];
+        if (parts) {
+            st = split_media(ctx, media && media[i] ? media[i] : "", contents[i], &messages[i]);
+        } else {
+            messages[i].content = contents[i];
+        }
     }
-    options.add_generation_prompt = open_reply != 0;
-    options.bos_token = m->bos_text;
-    options.eos_token = m->eos_text;
-    options.now = (int64_t)time(NULL);
-    st = mmi_chat_template_render(ctx, m->chat_template, messages, count, &options, &text);
+    if (!st) st = render(ctx, m, messages, count, open_reply != 0, &text);
+    for (size_t i = 0; i < count; i++) mmi_free((void *)(uintptr_t)messages[i].parts);
+    if (st == MM_E_FORMAT && parts) { /* it may know texts alone */
+        memset(messages, 0, count * sizeof *messages);
+        for (size_t i = 0; i < count; i++) messages[i] = (mmi_chat_message){.role = roles[i], .content = contents[i]};
+        st = render(ctx, m, messages, count, open_reply != 0, &text);
+    }
     if (!st && !text.data && mmi_text_append(ctx, &text, "", 0)) st = MM_E_NOMEM; /* an empty text is a text */
     mmi_free(messages);
     if (st) {
@@ -132,4 +173,10 @@ mm_status mm_model_apply_chat_template(const mm_model *m, mm_context *ctx, const
     }
     *out = text.data;
     return MM_OK;
+}
+
+mm_status mm_model_apply_chat_template(const mm_model *m, mm_context *ctx, const char *const *roles, const char *const *contents, size_t count,
+                                       int32_t open_reply, char **out)
+{
+    return mm_model_apply_chat_template_media(m, ctx, roles, contents, NULL, count, open_reply, out);
 }

@@ -1,5 +1,6 @@
 /* mm generate: text behind a prompt. SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 #include "sampling.h"
@@ -61,8 +62,9 @@ int cli_generate(int argc, char **argv)
     const char *prompt = NULL, *system = NULL;
     cli_sampling s = CLI_SAMPLING_DEFAULTS;
     int ids = 0, raw = 0, status;
+    cli_media media = {NULL, 0};
     const cli_option options[] = {{"--prompt", CLI_TEXT, &prompt}, {"--system", CLI_TEXT, &system}, {"--ids", CLI_FLAG, &ids}, {"--raw", CLI_FLAG, &raw},
-                                  {"--stop", CLI_LIST, NULL}, CLI_SAMPLING_OPTIONS(s), {NULL, CLI_FLAG, NULL}};
+                                  {"--stop", CLI_LIST, NULL}, {"--image", CLI_LIST, NULL}, CLI_SAMPLING_OPTIONS(s), {NULL, CLI_FLAG, NULL}};
     cli_args args;
     mm_context *ctx = NULL;
     mm_model *model = NULL;
@@ -82,15 +84,20 @@ int cli_generate(int argc, char **argv)
     }
     if ((status = cli_session(ctx, model, &s, &session))) goto cleanup;
     for (size_t i = 0; i < args.n_items; i++)
-        if (mm_session_set_str(session, MM_SESSION_STOP, args.items[i].value)) {
+        if (!strcmp(args.items[i].option, "--stop") && mm_session_set_str(session, MM_SESSION_STOP, args.items[i].value)) {
             status = cli_fail(ctx);
             goto cleanup;
         }
+    if ((status = cli_media_read_all(ctx, &media, &args))) goto cleanup;
     if (raw) {
-        status = mm_session_append_text(session, prompt) ? cli_fail(ctx) : EXIT_OK;
+        status = cli_media_append(ctx, session, &media, 0);
+        if (!status && mm_session_append_text(session, prompt)) status = cli_fail(ctx);
     } else {
-        const char *roles[2] = {"system", "user"}, *contents[2] = {system, prompt};
-        status = cli_set_conversation(ctx, model, session, roles + !system, contents + !system, system ? 2 : 1);
+        char *kinds = cli_media_kinds(&media, 0);
+        const char *roles[2] = {"system", "user"}, *contents[2] = {system, prompt}, *of[2] = {"", kinds};
+        status = kinds ? cli_set_conversation(ctx, model, session, roles + !system, contents + !system, of + !system, system ? 2 : 1, &media)
+                       : cli_fail_text("out of memory");
+        free(kinds);
     }
     if (status) goto cleanup;
     if (ids) {
@@ -100,6 +107,7 @@ int cli_generate(int argc, char **argv)
         if (!status) putchar('\n');
     }
 cleanup:
+    cli_media_forget(&media, 0);
     mm_session_destroy(session);
     mm_model_release(model);
     cli_context_destroy(ctx);

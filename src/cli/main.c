@@ -8,8 +8,8 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"info", "info MODEL [--json]", cli_info},
-    {"generate", "generate MODEL --prompt TEXT [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
-                 "                [--repeat-penalty R] [--stop TEXT]... [--context N] [--slide] [--ids] [--raw]", cli_generate},
+    {"generate", "generate MODEL [--image F]... --prompt TEXT [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
+                 "                [--repeat-penalty R] [--beams N] [--length-penalty P] [--stop TEXT]... [--context N] [--slide] [--ids] [--raw]", cli_generate},
     {"chat", "chat MODEL [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]", cli_chat},
     {"embed", "embed MODEL (--text T | --text-file F | --image F)... [--rank] [--json] [--no-normalize]", cli_embed},
     {"classify", "classify MODEL --image F... [--top N] [--json]", cli_classify},

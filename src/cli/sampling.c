@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sampling.h"
 
-#include <string.h>
-
 int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_session **out)
 {
     mm_session *session = NULL;
@@ -12,6 +10,8 @@ int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_sess
     if (!st) st = mm_session_set_i64(session, MM_SESSION_MAX_TOKENS, s->max_tokens);
     if (!st) st = mm_session_set_i64(session, MM_SESSION_TOP_K, s->top_k);
     if (!st) st = mm_session_set_i64(session, MM_SESSION_SEED, s->seed);
+    if (!st) st = mm_session_set_i64(session, MM_SESSION_BEAMS, s->beams);
+    if (!st) st = mm_session_set_f64(session, MM_SESSION_LENGTH_PENALTY, s->length_penalty);
     if (!st && s->context) st = mm_session_set_i64(session, MM_SESSION_CONTEXT, s->context);
     if (!st && s->slide) st = mm_session_set_i64(session, MM_SESSION_WHEN_FULL, MM_WHEN_FULL_SLIDE);
     if (!st) st = mm_session_set_f64(session, MM_SESSION_TEMPERATURE, s->greedy ? 0 : s->temperature);
@@ -26,16 +26,14 @@ int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_sess
     return EXIT_OK;
 }
 
-int cli_set_conversation(mm_context *ctx, mm_model *model, mm_session *session, const char *const *roles, const char *const *contents, size_t count)
+int cli_set_conversation(mm_context *ctx, mm_model *model, mm_session *session, const char *const *roles, const char *const *contents,
+                         const char *const *kinds, size_t count, const cli_media *media)
 {
     char *text = NULL;
-    int32_t *ids = NULL;
-    size_t n = 0;
-    mm_status st = mm_model_apply_chat_template(model, ctx, roles, contents, count, 1, &text);
+    int status = mm_model_apply_chat_template_media(model, ctx, roles, contents, kinds, count, 1, &text) ? cli_fail(ctx) : EXIT_OK;
 
-    if (!st) st = mm_tokenizer_encode(mm_model_tokenizer(model), ctx, text, strlen(text), MM_TOKENS_PARSE_SPECIAL, &ids, &n);
-    if (!st) st = mm_session_set_tokens(session, ids, n);
+    if (!status) status = cli_media_append(ctx, session, media, 0);
+    if (!status && mm_session_set_text(session, text)) status = cli_fail(ctx);
     mm_text_free(text);
-    mm_ids_free(ids);
-    return st ? cli_fail(ctx) : EXIT_OK;
+    return status;
 }

@@ -3,26 +3,30 @@
 #define MM_CLI_SAMPLING_H
 
 #include "cli.h"
+#include "media_files.h"
 
 typedef struct {
     int greedy, slide;
-    int64_t max_tokens, top_k, seed, context;
-    double temperature, top_p, min_p, repeat_penalty;
+    int64_t max_tokens, top_k, seed, context, beams;
+    double temperature, top_p, min_p, repeat_penalty, length_penalty;
 } cli_sampling;
 
-#define CLI_SAMPLING_DEFAULTS {0, 0, 256, 0, 0, 0, 0.7, 0.95, 0, 1}
+#define CLI_SAMPLING_DEFAULTS {0, 0, 256, 0, 0, 0, 1, 0.7, 0.95, 0, 1, 1}
 
 #define CLI_SAMPLING_OPTIONS(s)                                                                                       \
     {"--greedy", CLI_FLAG, &(s).greedy}, {"--slide", CLI_FLAG, &(s).slide},                                           \
     {"--max-tokens", CLI_INTEGER, &(s).max_tokens}, {"--top-k", CLI_INTEGER, &(s).top_k},                             \
     {"--seed", CLI_INTEGER, &(s).seed}, {"--context", CLI_INTEGER, &(s).context},                                     \
+    {"--beams", CLI_INTEGER, &(s).beams}, {"--length-penalty", CLI_NUMBER, &(s).length_penalty},                      \
     {"--temperature", CLI_NUMBER, &(s).temperature}, {"--top-p", CLI_NUMBER, &(s).top_p},                             \
     {"--min-p", CLI_NUMBER, &(s).min_p}, {"--repeat-penalty", CLI_NUMBER, &(s).repeat_penalty}
 
 /* A session of the model with these options. EXIT_OK or EXIT_FAILED after saying why. */
 int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_session **out);
 
-/* Make the session hold the conversation as the chat template writes it, ready for the assistant's reply. */
-int cli_set_conversation(mm_context *ctx, mm_model *model, mm_session *session, const char *const *roles, const char *const *contents, size_t count);
+/* Make the session hold the conversation as the chat template writes it, ready for the assistant's reply. kinds[i] are the media in front of message i
+ * (cli_media_kinds; NULL: none at all), `media` those of all messages in order. */
+int cli_set_conversation(mm_context *ctx, mm_model *model, mm_session *session, const char *const *roles, const char *const *contents,
+                         const char *const *kinds, size_t count, const cli_media *media);
 
 #endif
