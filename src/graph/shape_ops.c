@@ -378,6 +378,72 @@ mmi_value mmi_patches(mmi_graph *g, mmi_value pixels, int64_t patch)
 
 typedef struct {
     const float *x;
+    const mmi_value_info *v;
+    float *out;
+    int64_t count, width, stride, padding;
+} window_job;
+
+static void window_task(void *arg, size_t task, int worker)
+{
+    const window_job *j = arg;
+    const int64_t *step = j->v->stride;
+    int64_t batch = (int64_t)task / j->count, first = (int64_t)task % j->count * j->stride - j->padding, T = j->v->shape[2];
+    float *out = j->out + (int64_t)task * j->v->shape[1] * j->width;
+    (void)worker;
+
+    for (int64_t c = 0; c < j->v->shape[1]; c++)
+        for (int64_t t = first; t < first + j->width; t++)
+            *out++ = t >= 0 && t < T ? j->x[batch * step[0] + c * step[1] + t * step[2]] : 0;
+}
+
+static mm_status run_windows(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *out = mmi_graph_look(run->graph, n->output);
+    window_job j = {mmi_run_f32(run, n->inputs[0]), mmi_graph_look(run->graph, n->inputs[0]), mmi_run_f32(run, n->output), out->shape[1], n->i[0],
+                    n->i[1], n->i[2]};
+
+    mmi_run_tasks(run, window_task, &j, (size_t)(out->shape[0] * out->shape[1]));
+    return MM_OK;
+}
+
+static const mmi_op windows_op = {"windows", run_windows, NULL, 0};
+
+mmi_value mmi_windows(mmi_graph *g, mmi_value x, int64_t width, int64_t stride, int64_t padding)
+{
+    const mmi_value_info *v;
+    mmi_node *n;
+    char text[128];
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, x);
+    if (v->rank != 3 || width < 1 || stride < 1 || padding < 0 || padding >= width || v->shape[2] + 2 * padding < width)
+        return mmi_graph_fail(g, MM_E_SHAPE, "no window of %lld fits into %s", (long long)width, mmi_graph_shape_text(g, x, text));
+    n = mmi_graph_node(g, &windows_op, &x, 1, MM_DTYPE_F32, 3,
+                       (int64_t[]){v->shape[0], (v->shape[2] + 2 * padding - width) / stride + 1, v->shape[1] * width});
+    if (!n) return 0;
+    n->i[0] = width;
+    n->i[1] = stride;
+    n->i[2] = padding;
+    return n->output;
+}
+
+mmi_value mmi_transpose(mmi_graph *g, mmi_value x)
+{
+    mmi_value_info v;
+
+    if (g->status) return 0;
+    v = *mmi_graph_look(g, x);
+    if (v.rank < 2) return mmi_graph_fail(g, MM_E_SHAPE, "a value of %d dimensions has no transpose", v.rank);
+    for (int32_t d = v.rank - 2; d < v.rank; d++) {
+        int32_t other = 2 * v.rank - 3 - d;
+        v.shape[d] = mmi_graph_look(g, x)->shape[other];
+        v.stride[d] = mmi_graph_look(g, x)->stride[other];
+    }
+    return mmi_graph_view(g, x, v.rank, v.shape, v.stride, 0);
+}
+
+typedef struct {
+    const float *x;
     float *out;
     int64_t h, w, c, height, width;
 } grid_job;

@@ -31,6 +31,13 @@ mmi_value mmi_weight_value(mmi_graph *g, mmi_value weight);
  * pixels right of and below the last whole patch are left out, as a convolution with stride p does. */
 mmi_value mmi_patches(mmi_graph *g, mmi_value pixels, int64_t patch);
 
+/* Windows over time: x [B, C, T] in any strides -> [B, (T + 2 padding - width) / stride + 1, C width], each as [channel, time], zeros beyond the ends, so
+ * that a convolution over time is a linear layer on them. */
+mmi_value mmi_windows(mmi_graph *g, mmi_value x, int64_t width, int64_t stride, int64_t padding);
+
+/* The last two dimensions exchanged: a view. */
+mmi_value mmi_transpose(mmi_graph *g, mmi_value x);
+
 /* Bicubic resize of a grid of vectors, x [h, w, C] -> [H, W, C], a = -0.75, corners not aligned, edges repeated, and a source
  * step of exactly h / H (torch.nn.functional.interpolate with a size). */
 mmi_value mmi_resize_grid(mmi_graph *g, mmi_value x, int64_t height, int64_t width);

@@ -542,6 +542,31 @@ static void test_patches(void **state)
     mmi_graph_destroy(g);
 }
 
+/* A convolution over time is a product with its windows; the transpose only looks. */
+static void test_windows(void **state)
+{
+    enum { B = 2, C = 3, T = 7, W = 3, S = 2, P = 1, N = (T + 2 * P - W) / S + 1 };
+    float x[B * T * C];
+    mmi_graph *g = new_graph();
+    mmi_value in = mmi_graph_input(g, "x", MM_DTYPE_F32, 3, (int64_t[]){B, T, C}), out = mmi_windows(g, mmi_transpose(g, in), W, S, P);
+    const float *y;
+    (void)state;
+
+    for (int i = 0; i < B * T * C; i++) x[i] = (float)(i + 1);
+    mmi_graph_output(g, "y", out);
+    mmi_graph_bind(g, in, x);
+    plan_and_run(g);
+    y = mmi_graph_result(g, out);
+    for (int b = 0; b < B; b++)
+        for (int n = 0; n < N; n++)
+            for (int c = 0; c < C; c++)
+                for (int k = 0; k < W; k++) {
+                    int t = n * S + k - P;
+                    assert_true(*y++ == (t < 0 || t >= T ? 0 : x[(b * T + t) * C + c]));
+                }
+    mmi_graph_destroy(g);
+}
+
 /* The first failure stays, later calls do nothing, plan reports it, and its sentence holds the shapes. */
 static void test_shape_errors(void **state)
 {
@@ -857,6 +882,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_row_ops, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lookup, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patches, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_windows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shape_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_graphs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chain_reuses_memory, setup, teardown),
