@@ -87,7 +87,7 @@ typedef struct {
     const mmi_audio_processor *p;
     const float *samples;
     size_t n, length; /* samples heard; with padding */
-    float mean, deviation; /* what normalizing takes away and divides by */
+    double mean, scale; /* what normalizing takes away, then multiplies by */
     mmi_spectrum spectrum;
     band *bands;
     double *scratch; /* scratch_size doubles for each worker: a frame, a tile of the spectrum, a tile of powers */
@@ -106,7 +106,7 @@ static double sample_at(const job *j, ptrdiff_t at)
         if (at < 0) at += period;
         if (at >= (ptrdiff_t)j->length) at = period - at;
     }
-    return at < (ptrdiff_t)j->n ? (j->samples[at] - j->mean) / j->deviation : j->p->padding_value;
+    return at < (ptrdiff_t)j->n ? (j->samples[at] - j->mean) * j->scale : j->p->padding_value;
 }
 
 static void tile_task(void *arg, size_t task, int worker)
@@ -132,17 +132,15 @@ static void tile_task(void *arg, size_t task, int worker)
     }
 }
 
-/* Mean and deviation of the sound, as zero_mean_unit_var_norm takes them. */
+/* What zero_mean_unit_var_norm does to the sound. */
 static void measure(job *j)
 {
-    double mean = 0, variance = 0;
+    double sum = 0, squares = 0;
 
-    for (size_t i = 0; i < j->n; i++) mean += j->samples[i];
-    mean /= (double)j->n;
-    for (size_t i = 0; i < j->n; i++) variance += (j->samples[i] - mean) * (j->samples[i] - mean);
-    variance /= (double)j->n;
-    j->mean = (float)mean;
-    j->deviation = (float)sqrt(variance + 1e-7);
+    for (size_t i = 0; i < j->n; i++) sum += j->samples[i];
+    j->mean = sum / (double)j->n;
+    for (size_t i = 0; i < j->n; i++) squares += (j->samples[i] - j->mean) * (j->samples[i] - j->mean);
+    j->scale = 1 / sqrt(squares / (double)j->n + 1e-7);
 }
 
 /* Keep what is within `range` of the loudest, and bring it near -1 .. 1. */
@@ -157,7 +155,7 @@ static void compress(float *x, size_t n)
 mm_status mmi_audio_features(mm_context *ctx, const mmi_audio_processor *p, const float *samples, size_t n, int pad_to_chunk,
                              mm_tensor **out, size_t *heard)
 {
-    job j = {.p = p, .samples = samples, .deviation = 1};
+    job j = {.p = p, .samples = samples, .scale = 1};
     double *weights = NULL;
     mm_tensor *features = NULL;
     mmi_thread_pool *pool = NULL;
