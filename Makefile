@@ -40,6 +40,12 @@ DEP_PACKAGES := libpng libjpeg libcjson libutf8proc libpcre2-8
 DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(BLAS) 2>/dev/null) $(shell $(PKG_CONFIG) --cflags $(DEP_PACKAGES) 2>/dev/null)
 DEP_LIBS := $(shell $(PKG_CONFIG) --libs $(BLAS) 2>/dev/null || echo -l$(BLAS)) \
             $(shell $(PKG_CONFIG) --libs $(DEP_PACKAGES) 2>/dev/null || echo -lpng -ljpeg -lcjson -lutf8proc -lpcre2-8)
+# Optional, for FLAC and Ogg; `make SNDFILE=` builds without it.
+SNDFILE ?= $(shell $(PKG_CONFIG) --exists sndfile 2>/dev/null && echo sndfile)
+ifneq ($(SNDFILE),)
+DEP_CFLAGS += -DMMI_WITH_SNDFILE $(shell $(PKG_CONFIG) --cflags $(SNDFILE))
+DEP_LIBS += $(shell $(PKG_CONFIG) --libs $(SNDFILE))
+endif
 
 # -ffp-contract=off: what is a fused multiply-add is written as one, so that results do not hang on the compiler.
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(WARN) -fPIC -fvisibility=hidden -ffp-contract=off -pthread -Iinclude \
@@ -182,11 +188,11 @@ uninstall: ## remove what install put there
 
 $(B)/mm.pc: pkgconfig/mm.pc.in Makefile
 	@mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(prefix)|; s|@LIBDIR@|$(libdir)|; s|@INCLUDEDIR@|$(includedir)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|' $< > $@
+	$(Q)sed -e 's|@PREFIX@|$(prefix)|; s|@LIBDIR@|$(libdir)|; s|@INCLUDEDIR@|$(includedir)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|; s|@SNDFILE@|$(SNDFILE)|' $< > $@
 
 $(B)/mm-uninstalled.pc: pkgconfig/mm-uninstalled.pc.in Makefile
 	@mkdir -p $(@D)
-	$(Q)sed -e 's|@TOP@|$(CURDIR)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|' $< > $@
+	$(Q)sed -e 's|@TOP@|$(CURDIR)|; s|@VERSION@|$(VERSION)|; s|@BLAS@|$(BLAS)|; s|@SNDFILE@|$(SNDFILE)|' $< > $@
 
 .PHONY: format clean help
 format: ## lay out the sources by .clang-format

@@ -42,3 +42,9 @@ void mmi_blas_gemm(int transpose_a, int transpose_b, size_t m, size_t n, size_t 
     cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n,
                 (int)k, alpha, a, distance(lda), b, distance(ldb), beta, y, distance(ldy));
 }
+
+void mmi_blas_gemm_f64(size_t m, size_t n, size_t k, const double *a, size_t lda, const double *b, size_t ldb, double *y, size_t ldy)
+{
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1.0, a, distance(lda), b, distance(ldb), 0.0, y,
+                distance(ldy));
+}

@@ -1,5 +1,6 @@
 /* All public headers in one C11 program, and the layout of the one public struct, which programs hold compiled in: members
  * may be added behind these, and only there. SPDX-License-Identifier: MIT */
+#include "mm_audio.h"
 #include "mm_context.h"
 #include "mm_image.h"
 #include "mm_model.h"

@@ -3,6 +3,7 @@
 #include "mm_session.h"
 #include "mm_model.h"
 #include "mm_image.h"
+#include "mm_audio.h"
 #include "mm_tensor.h"
 #include "mm_tokenizer.h"
 #include "mm_context.h"

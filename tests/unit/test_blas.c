@@ -63,6 +63,37 @@ static void check(int ta, int tb, size_t m, size_t n, size_t k, float alpha, flo
     free(before);
 }
 
+static void check_f64(size_t m, size_t n, size_t k)
+{
+    const size_t lda = k + 3, ldb = n + 2, ldy = n + 1;
+    double *a = malloc(m * lda * sizeof *a), *b = malloc(k * ldb * sizeof *b), *y = malloc(m * ldy * sizeof *y);
+
+    for (size_t i = 0; i < m * lda; i++) a[i] = (double)random_float();
+    for (size_t i = 0; i < k * ldb; i++) b[i] = (double)random_float() / 3;
+    for (size_t i = 0; i < m * ldy; i++) y[i] = 7;
+    mmi_blas_gemm_f64(m, n, k, a, lda, b, ldb, y, ldy);
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            long double sum = 0;
+            for (size_t l = 0; l < k; l++) sum += (long double)a[i * lda + l] * (long double)b[l * ldb + j];
+            assert_true(fabsl((long double)y[i * ldy + j] - sum) <= 0x1p-53L * (long double)(k * k));
+        }
+        assert_true(y[i * ldy + n] == 7);
+    }
+    free(a);
+    free(b);
+    free(y);
+}
+
+static void test_products_f64(void **state)
+{
+    (void)state;
+    check_f64(1, 1, 1);
+    check_f64(3, 7, 2);
+    check_f64(64, 101, 101);
+    check_f64(5, 64, 130);
+}
+
 static void test_products(void **state)
 {
     static const size_t sizes[] = {1, 2, 7, 16, 33, 64, 130};
@@ -168,7 +199,8 @@ static void test_two_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),          cmocka_unit_test(test_overwrites_nan), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_products_f64),          cmocka_unit_test(test_overwrites_nan), cmocka_unit_test(test_empty),
         cmocka_unit_test(test_threads_come_back), cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests_name("blas", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 Pure ctypes: numpy arrays in and out, no compiler. A failure raises libmm.Error with the library's sentence about it.
 SPDX-License-Identifier: MIT
 """
+from ._audio import Audio
 from ._context import Context, Error
 from ._image import Image
 from ._library import lib as _lib
@@ -22,5 +23,5 @@ from ._tokenizer import TokenDecoder, Tokenizer
 
 __version__: str = _lib.mm_build_version().decode()  # of the shared library that runs
 
-__all__ = ["Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer", "open",
+__all__ = ["Audio", "Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer", "open",
            "read_safetensors", "write_safetensors"]

@@ -145,6 +145,15 @@ PROTOTYPES = {
     "mm_image_width": (c_int64, [_handle]),
     "mm_image_height": (c_int64, [_handle]),
     "mm_image_pixels": (POINTER(c_uint8), [_handle]),
+    # mm_audio.h
+    "mm_audio_read": (c_int32, [_handle, _text, _out_handle]),
+    "mm_audio_decode": (c_int32, [_handle, c_char_p, c_size_t, _out_handle]),
+    "mm_audio_create": (c_int32, [_handle, c_int32, c_void_p, c_size_t, _out_handle]),
+    "mm_audio_resample": (c_int32, [_handle, _handle, c_int32, _out_handle]),
+    "mm_audio_destroy": (None, [_handle]),
+    "mm_audio_rate": (c_int32, [_handle]),
+    "mm_audio_count": (c_size_t, [_handle]),
+    "mm_audio_samples": (POINTER(c_float), [_handle]),
     # mm_tokenizer.h
     "mm_tokenizer_open": (c_int32, [_handle, _text, _out_handle]),
     "mm_tokenizer_retain": (None, [_handle]),
