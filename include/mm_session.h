@@ -6,6 +6,7 @@
 #ifndef MM_SESSION_H
 #define MM_SESSION_H
 
+#include "mm_audio.h"
 #include "mm_model.h"
 
 #ifdef __cplusplus
@@ -78,6 +79,10 @@ MM_API mm_status mm_session_append_tokens(mm_session *session, const int32_t *id
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes text alone, or has no processor), MM_E_SHAPE or MM_E_LIMIT (a picture that
  * the processor cannot take; the message has its size), MM_E_NOMEM, MM_E_CANCELLED. Threads: as the session. Since 0.2. */
 MM_API mm_status mm_session_append_image(mm_session *session, const mm_image *image);
+
+/* Append a sound, as a picture: a model that hears answers from it (Whisper: arXiv:2212.04356). It is resampled as needed; one longer than the model
+ * takes at a time is MM_E_LIMIT (mm_session_transcribe reads long ones). Else as mm_session_append_image. Since 0.2. */
+MM_API mm_status mm_session_append_audio(mm_session *session, const mm_audio *audio);
 
 /* Make the session hold exactly this text, which says its special tokens itself (as mm_model_apply_chat_template writes them), with the media
  * appended since the last text at their placeholders: what it has in common with the session's beginning, media included, is kept with its

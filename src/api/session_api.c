@@ -48,6 +48,13 @@ mm_status mm_session_append_image(mm_session *s, const mm_image *image)
     return mmi_session_append_image(s, image);
 }
 
+mm_status mm_session_append_audio(mm_session *s, const mm_audio *audio)
+{
+    if (!s) return MM_E_ARGUMENT;
+    if (!audio) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "audio is NULL");
+    return mmi_session_append_audio(s, audio);
+}
+
 mm_status mm_session_beam(const mm_session *s, size_t index, const int32_t **ids, size_t *count, double *score)
 {
     return s && ids && count && score && mmi_session_beam(s, index, ids, count, score) ? MM_OK : MM_E_ARGUMENT;

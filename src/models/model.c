@@ -474,6 +474,11 @@ static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_direc
     const mmi_json *doc = d->preprocessor_config ? d->preprocessor_config : d->processor_config;
     mm_status st;
 
+    if (m->info.hears && doc) {
+        st = tolerate(ctx, mmi_audio_processor_from_json(ctx, doc, &m->sound_processor), "feature extractor");
+        m->has_sound_processor = !st && m->sound_processor.feature_size;
+        if (st) return st;
+    }
     if (!m->info.sees || !doc) return MM_OK;
     st = mmi_image_processor_from_json(ctx, doc, m->arch->processor, &m->processor);
     m->has_processor = !st;

@@ -16,6 +16,7 @@
 #include "graph.h"
 #include "hash_map.h"
 #include "hf_directory.h"
+#include "log_mel.h"
 #include "medium.h"
 #include "mm_model.h"
 #include "preprocess.h"
@@ -143,6 +144,8 @@ struct mm_model {
     size_t n_end_tokens;
     int has_processor;
     mmi_image_processor processor;
+    int has_sound_processor;
+    mmi_audio_processor sound_processor;
     mmi_pooling pooling;
     int64_t max_text;        /* tokens of a text for an embedding; longer is cut as the tokenizer says; 0: info.context */
     int is_sentence_model;   /* its directory says how to pool and normalize (sentence-transformers) */

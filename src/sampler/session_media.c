@@ -104,24 +104,47 @@ static mm_status takes_media(const mm_session *s)
     return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s (%s) takes text alone", s->model->path, s->model->class_name);
 }
 
+/* A medium with this content that is known waits again; *known tells. */
+static mm_status append_known(mm_session *s, const void *content, size_t bytes, const int64_t *shape, mmi_modality modality, uint64_t key[2], int *known)
+{
+    mmi_encoded *e;
+    mm_status st = takes_media(s);
+
+    *known = 0;
+    if (st) return st;
+    hash_content(content, bytes, shape, 2, key);
+    e = find_known(s, key, modality);
+    *known = e != NULL;
+    return e ? mmi_encoded_list_add(s->ctx, &s->waiting, e) : MM_OK;
+}
+
+static mm_status append_new(mm_session *s, mm_status st, const uint64_t key[2], mmi_medium *medium)
+{
+    if (!st) return mmi_session_append_medium(s, key, medium);
+    mmi_medium_clear(medium);
+    return st;
+}
+
 mm_status mmi_session_append_image(mm_session *s, const mm_image *image)
 {
     int64_t shape[2] = {mm_image_height(image), mm_image_width(image)};
     mmi_medium medium = {0};
-    mmi_encoded *known;
     uint64_t key[2];
-    mm_status st = takes_media(s);
+    int known;
+    mm_status st = append_known(s, mm_image_pixels(image), (size_t)shape[0] * (size_t)shape[1] * 3, shape, MMI_IMAGE, key, &known);
 
-    if (st) return st;
-    hash_content(mm_image_pixels(image), (size_t)shape[0] * (size_t)shape[1] * 3, shape, 2, key);
-    known = find_known(s, key, MMI_IMAGE);
-    if (known) return mmi_encoded_list_add(s->ctx, &s->waiting, known);
-    st = mmi_media_image(s->ctx, s->model, image, &medium);
-    if (st) {
-        mmi_medium_clear(&medium);
-        return st;
-    }
-    return mmi_session_append_medium(s, key, &medium);
+    return st || known ? st : append_new(s, mmi_media_image(s->ctx, s->model, image, &medium), key, &medium);
+}
+
+mm_status mmi_session_append_audio(mm_session *s, const mm_audio *audio)
+{
+    int64_t shape[2] = {mm_audio_rate(audio), (int64_t)mm_audio_count(audio)};
+    mmi_medium medium = {0};
+    uint64_t key[2];
+    int known;
+    mm_status st = append_known(s, mm_audio_samples(audio), mm_audio_count(audio) * sizeof(float), shape, MMI_AUDIO, key, &known);
+
+    return st || known ? st : append_new(s, mmi_media_audio(s->ctx, s->model, audio, &medium), key, &medium);
 }
 
 /* What stands for the medium's placeholder tokens. Its pixels are not needed afterwards. */
