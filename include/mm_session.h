@@ -131,6 +131,29 @@ enum {
  * tokens so far stay. Since 0.1. */
 MM_API mm_status mm_session_generate(mm_session *session, mm_generate_fn fn, void *user, int32_t *reason);
 
+/* Receives a stretch of recognized speech: from `begin` to `end` seconds, `size` bytes of UTF-8 and a NUL. Returning nonzero stops. Called on the thread that
+ * runs transcribe. */
+typedef int32_t (*mm_transcribe_fn)(void *user, double begin, double end, const char *text, size_t size);
+
+enum {
+    MM_TASK_TRANSCRIBE = 0,
+    MM_TASK_TRANSLATE = 1 /* into English */
+};
+
+/* Write down what is said in a sound of any length (Whisper: arXiv:2212.04356). One longer than the model takes at a time is read by windows that begin
+ * where the timestamps say that the last segment ended, as transformers does. The session's options of sampling count; what it held is dropped.
+ *
+ *   audio       borrowed
+ *   language    "en", "de", ...; NULL: heard from the sound, where the model knows several
+ *   task        MM_TASK_*
+ *   timestamps  nonzero: a call of fn a segment, with the model's timestamps; 0: one call with all, unless the sound is longer than a window
+ *   fn          NULL for none
+ *
+ * Returns MM_OK, MM_E_ARGUMENT (a language or task that the model does not know), MM_E_UNSUPPORTED (no speech model; beams), MM_E_SHAPE (a sound of no
+ * whole frame), MM_E_LIMIT, MM_E_NOMEM or MM_E_CANCELLED. Since 0.2. */
+MM_API mm_status mm_session_transcribe(mm_session *session, const mm_audio *audio, const char *language, int32_t task, int32_t timestamps,
+                                       mm_transcribe_fn fn, void *user);
+
 /* A sequence that the last generate with MM_SESSION_BEAMS above 1 found, `index` 0 being the best: its ids, which end with the end token unless they were
  * cut, borrowed until the next generate, and its score. MM_OK, or MM_E_ARGUMENT when there are fewer. Since 0.2. */
 MM_API mm_status mm_session_beam(const mm_session *session, size_t index, const int32_t **ids, size_t *count, double *score);

@@ -3,6 +3,7 @@
 
 #include "session_generate.h"
 #include "session.h"
+#include "transcription.h"
 
 mm_status mm_session_create(mm_context *ctx, mm_model *model, mm_session **out)
 {
@@ -53,6 +54,13 @@ mm_status mm_session_append_audio(mm_session *s, const mm_audio *audio)
     if (!s) return MM_E_ARGUMENT;
     if (!audio) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "audio is NULL");
     return mmi_session_append_audio(s, audio);
+}
+
+mm_status mm_session_transcribe(mm_session *s, const mm_audio *audio, const char *language, int32_t task, int32_t timestamps, mm_transcribe_fn fn, void *user)
+{
+    if (!s) return MM_E_ARGUMENT;
+    if (!audio) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "audio is NULL");
+    return mmi_session_transcribe(s, audio, language, task, timestamps != 0, fn, user);
 }
 
 mm_status mm_session_beam(const mm_session *s, size_t index, const int32_t **ids, size_t *count, double *score)

@@ -77,6 +77,7 @@ int cli_classify(int argc, char **argv);
 int cli_forward(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_preprocess(int argc, char **argv);
+int cli_transcribe(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 
 #endif

@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int is_medium(const char *option) { return !strcmp(option, "--image"); }
+static int is_medium(const char *option) { return !strcmp(option, "--image") || !strcmp(option, "--audio"); }
 
 int cli_media_read(mm_context *ctx, cli_media *media, const char *option, const char *path)
 {
-    cli_medium *grown = realloc(media->items, (media->count + 1) * sizeof *grown), m = {option + 2, NULL};
+    cli_medium *grown = realloc(media->items, (media->count + 1) * sizeof *grown), m = {option + 2, NULL, NULL};
 
     if (!grown) return cli_fail_text("out of memory");
     media->items = grown;
-    if (mm_image_read(ctx, path, 0, &m.image)) return cli_fail(ctx);
+    if (strcmp(m.kind, "audio") ? mm_image_read(ctx, path, 0, &m.image) : mm_audio_read(ctx, path, &m.audio)) return cli_fail(ctx);
     media->items[media->count++] = m;
     return EXIT_OK;
 }
@@ -28,7 +28,11 @@ int cli_media_read_all(mm_context *ctx, cli_media *media, const cli_args *args)
 
 void cli_media_forget(cli_media *media, size_t left)
 {
-    while (media->count > left) mm_image_destroy(media->items[--media->count].image);
+    while (media->count > left) {
+        cli_medium *m = &media->items[--media->count];
+        mm_image_destroy(m->image);
+        mm_audio_destroy(m->audio);
+    }
     if (!left) {
         free(media->items);
         media->items = NULL;
@@ -37,8 +41,10 @@ void cli_media_forget(cli_media *media, size_t left)
 
 int cli_media_append(mm_context *ctx, mm_session *session, const cli_media *media, size_t first)
 {
-    for (size_t i = first; i < media->count; i++)
-        if (mm_session_append_image(session, media->items[i].image)) return cli_fail(ctx);
+    for (size_t i = first; i < media->count; i++) {
+        const cli_medium *m = &media->items[i];
+        if (m->image ? mm_session_append_image(session, m->image) : mm_session_append_audio(session, m->audio)) return cli_fail(ctx);
+    }
     return EXIT_OK;
 }
 

@@ -7,6 +7,7 @@
 typedef struct {
     const char *kind; /* "image", "audio" or "video", as chat templates call it */
     mm_image *image;
+    mm_audio *audio;
 } cli_medium;
 
 typedef struct {

@@ -47,6 +47,7 @@ void mmi_model_release(mm_model *m)
     mmi_free(m->format);
     mmi_free(m->dtypes);
     mmi_free(m->bos_text);
+    mmi_speech_tokens_clear(&m->speech);
     mmi_free(m->suppressed.data);
     mmi_free(m->first_suppressed.data);
     mmi_free(m->eos_text);
@@ -515,6 +516,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
     read_end_tokens(m, d->generation_config);
     read_end_tokens(m, d->config);
     if (m->info.generates && (st = read_generation(ctx, m, d->generation_config ? d->generation_config : d->config))) goto cleanup;
+    if (m->info.hears && (st = mmi_speech_tokens_read(ctx, d->generation_config, m->info.vocabulary, &m->speech))) goto cleanup;
     text = template_of(d);
     if (text && (st = read_template(ctx, m, text, strlen(text)))) goto cleanup;
     if ((st = read_pooling(ctx, m, d))) goto cleanup;

@@ -20,6 +20,7 @@
 #include "medium.h"
 #include "mm_model.h"
 #include "preprocess.h"
+#include "speech_tokens.h"
 #include "tokenizer.h"
 #include "weight.h"
 
@@ -146,6 +147,7 @@ struct mm_model {
     mmi_image_processor processor;
     int has_sound_processor;
     mmi_audio_processor sound_processor;
+    mmi_speech_tokens speech;       /* where it hears */
     mmi_pooling pooling;
     int64_t max_text;        /* tokens of a text for an embedding; longer is cut as the tokenizer says; 0: info.context */
     int is_sentence_model;   /* its directory says how to pool and normalize (sentence-transformers) */
