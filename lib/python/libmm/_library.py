@@ -78,20 +78,26 @@ MM_SESSION_SEED = 6
 MM_SESSION_REPEAT_LAST = 7
 MM_SESSION_KV_TYPE = 8
 MM_SESSION_PARSE_SPECIAL = 9
+MM_SESSION_BEAMS = 10
+MM_SESSION_EARLY_STOPPING = 11
 MM_SESSION_TEMPERATURE = 50
 MM_SESSION_TOP_P = 51
 MM_SESSION_MIN_P = 52
 MM_SESSION_REPEAT_PENALTY = 53
 MM_SESSION_PRESENCE_PENALTY = 54
 MM_SESSION_FREQUENCY_PENALTY = 55
+MM_SESSION_LENGTH_PENALTY = 56
 MM_SESSION_STOP = 80
 MM_WHEN_FULL_STOP, MM_WHEN_FULL_SLIDE = range(2)
+MM_EARLY_STOPPING_OFF, MM_EARLY_STOPPING_ON, MM_EARLY_STOPPING_NEVER = range(3)
+MM_TASK_TRANSCRIBE, MM_TASK_TRANSLATE = range(2)
 MM_STOP_NONE, MM_STOP_END, MM_STOP_LENGTH, MM_STOP_TEXT, MM_STOP_CALLBACK, MM_STOP_FULL = range(6)
 
 # Callbacks.
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 PROGRESS_FN = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_int64, c_int64)
 GENERATE_FN = CFUNCTYPE(c_int32, c_void_p, c_int32, c_void_p, c_size_t)
+TRANSCRIBE_FN = CFUNCTYPE(c_int32, c_void_p, c_double, c_double, c_void_p, c_size_t)
 FREE_FN = CFUNCTYPE(None, c_void_p)
 
 _handle = c_void_p            # mm_context *, mm_model *, ...: opaque
@@ -188,6 +194,8 @@ PROTOTYPES = {
     "mm_model_classify_image": (c_int32, [_handle, _handle, _handle, _out_handle]),
     "mm_model_apply_chat_template": (c_int32, [_handle, _handle, POINTER(c_char_p), POINTER(c_char_p), c_size_t, c_int32,
                                                _out_handle]),
+    "mm_model_apply_chat_template_media": (c_int32, [_handle, _handle, POINTER(c_char_p), POINTER(c_char_p), POINTER(c_char_p), c_size_t,
+                                                     c_int32, _out_handle]),
     # mm_session.h
     "mm_session_create": (c_int32, [_handle, _handle, _out_handle]),
     "mm_session_destroy": (None, [_handle]),
@@ -197,6 +205,11 @@ PROTOTYPES = {
     "mm_session_bounds_i64": (c_int32, [c_int32, POINTER(c_int64), POINTER(c_int64)]),
     "mm_session_bounds_f64": (c_int32, [c_int32, POINTER(c_double), POINTER(c_double)]),
     "mm_session_append_text": (c_int32, [_handle, _text]),
+    "mm_session_append_image": (c_int32, [_handle, _handle]),
+    "mm_session_append_audio": (c_int32, [_handle, _handle]),
+    "mm_session_set_text": (c_int32, [_handle, _text]),
+    "mm_session_beam": (c_int32, [_handle, c_size_t, POINTER(_ids), POINTER(c_size_t), POINTER(c_double)]),
+    "mm_session_transcribe": (c_int32, [_handle, _handle, _text, c_int32, c_int32, TRANSCRIBE_FN, c_void_p]),
     "mm_session_append_tokens": (c_int32, [_handle, _ids, c_size_t]),
     "mm_session_set_tokens": (c_int32, [_handle, _ids, c_size_t]),
     "mm_session_rewind": (c_int32, [_handle, c_size_t]),

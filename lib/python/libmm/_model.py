@@ -9,14 +9,15 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from . import _library as _c
-from ._context import Context, Error, Handle, c_text, take_text
+from ._audio import Audio
+from ._context import Context, Handle, c_text, take_text
 from ._image import Image, ImageSource, image_of
 from ._library import lib
 from ._session import Session, Stream
 from ._tensor import array_of, arrays_of, map_of
 from ._tokenizer import Tokenizer
 
-Message = Union[Mapping[str, str], Tuple[str, str]]  # {"role": ..., "content": ...} or (role, content)
+Message = Union[Mapping[str, Any], Tuple[str, Any]]  # {"role": ..., "content": ...} or (role, content); content: str or list of parts
 
 
 @dataclass(frozen=True)
@@ -105,38 +106,48 @@ class Model:
         return Session(self, **options)
 
     def apply_chat_template(self, messages: Sequence[Message], *, open_reply: bool = True) -> str:
-        """A conversation as the model's chat template writes it, special tokens spelled out.
+        """A conversation as the model's chat template writes it, special tokens spelled out. The content of a message is a text, or a list of
+        pictures, sounds and at last a text.
 
         open_reply  end with the opening of the assistant's next turn
         """
-        roles, contents = [], []
+        return self._conversation(messages, open_reply)[0]
+
+    def _conversation(self, messages: Sequence[Message], open_reply: bool) -> Tuple[str, List[Union[Image, Audio]]]:
+        roles, contents, kinds, media = [], [], [], []
         for m in messages:
             role, content = (m["role"], m["content"]) if isinstance(m, Mapping) else m
+            parts = [content] if isinstance(content, str) else list(content)
+            texts = [p for p in parts if isinstance(p, str)]
+            own = [p if isinstance(p, Audio) else image_of(p, self.context) for p in parts if not isinstance(p, str)]
             roles.append(c_text(role, "a role"))
-            contents.append(c_text(content, "a message"))
+            contents.append(c_text("".join(texts), "a message"))
+            kinds.append(b" ".join(b"audio" if isinstance(p, Audio) else b"image" for p in own))
+            media += own
         count = len(roles)
         array = ctypes.c_char_p * count
         with self.context.call() as p:
-            text = self.context.make(lib.mm_text_free, lib.mm_model_apply_chat_template, self._handle.pointer, p, array(*roles),
-                                     array(*contents), count, int(open_reply))
-        return take_text(text)
+            text = self.context.make(lib.mm_text_free, lib.mm_model_apply_chat_template_media, self._handle.pointer, p, array(*roles),
+                                     array(*contents), array(*kinds), count, int(open_reply))
+        return take_text(text), media
 
     def chat(self, messages: Sequence[Message], **options: Any) -> Stream:
         """The assistant's next turn of a conversation, as a stream of text.
 
-        messages  {"role": "user", "content": "..."} or (role, content), the last one to be answered
+        messages  {"role": "user", "content": "..."} or (role, content), the last one to be answered; a content may be a list of pictures,
+                  sounds and at last a text
         options   of the session
         """
-        text = self.apply_chat_template(messages)
-        tokenizer = self.tokenizer
-        if tokenizer is None:
-            raise Error(_c.STATUS["MM_E_UNSUPPORTED"], "the model has no tokenizer")
-        # The template has written the special tokens, the one that begins the text among them.
-        return Session(self, **options).append(tokenizer.encode(text, add_special=False)).generate()
+        text, media = self._conversation(messages, True)
+        session = Session(self, **options)
+        for m in media:
+            session.append(m)
+        return session.set_text(text).generate()
 
-    def generate(self, prompt: str, *, system: Optional[str] = None, raw: bool = False, **options: Any) -> Stream:
+    def generate(self, prompt: str, *, media: Sequence[Any] = (), system: Optional[str] = None, raw: bool = False, **options: Any) -> Stream:
         """The answer to a prompt as a stream of text.
 
+        media    pictures and sounds in front of the prompt, or at its placeholders
         system   the system message of the conversation
         raw      continue the prompt as it is, without the chat template
         options  of the session
@@ -144,8 +155,17 @@ class Model:
         if raw:
             if system is not None:
                 raise ValueError("a system message needs the chat template, which raw leaves out")
-            return Session(self, **options).append(prompt).generate()
-        return self.chat(([] if system is None else [("system", system)]) + [("user", prompt)], **options)
+            session = Session(self, **options)
+            for m in media:
+                session.append(m if isinstance(m, Audio) else image_of(m, self.context))
+            return session.append(prompt).generate()
+        return self.chat(([] if system is None else [("system", system)]) + [("user", [*media, prompt])], **options)
+
+    def transcribe(self, audio: Union[str, Audio], *, language: Optional[str] = None, translate: bool = False,
+                   timestamps: bool = False) -> List[Tuple[float, float, str]]:
+        """What is said in a sound: see Session.transcribe."""
+        sound = audio if isinstance(audio, Audio) else Audio(audio, context=self.context)
+        return Session(self).transcribe(sound, language=language, translate=translate, timestamps=timestamps)
 
     def forward(self, inputs: Mapping[str, Any]) -> Dict[str, np.ndarray]:
         """Run the model on named arrays, named as transformers names them: input_ids, attention_mask, pixel_values, ... in;

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from . import _library as _c
+from ._audio import Audio
 from ._context import Context, HangingHandle, c_text, checked
+from ._image import Image
 from ._library import lib
 from ._tokenizer import ids_array
 
@@ -26,6 +28,7 @@ _INTEGERS = {
     "seed": _c.MM_SESSION_SEED,
     "repeat_last": _c.MM_SESSION_REPEAT_LAST,
     "parse_special": _c.MM_SESSION_PARSE_SPECIAL,
+    "beams": _c.MM_SESSION_BEAMS,
 }
 _NUMBERS = {
     "temperature": _c.MM_SESSION_TEMPERATURE,
@@ -34,9 +37,12 @@ _NUMBERS = {
     "repeat_penalty": _c.MM_SESSION_REPEAT_PENALTY,
     "presence_penalty": _c.MM_SESSION_PRESENCE_PENALTY,
     "frequency_penalty": _c.MM_SESSION_FREQUENCY_PENALTY,
+    "length_penalty": _c.MM_SESSION_LENGTH_PENALTY,
 }
 _NAMED = {
     "when_full": (_c.MM_SESSION_WHEN_FULL, {"stop": _c.MM_WHEN_FULL_STOP, "slide": _c.MM_WHEN_FULL_SLIDE}),
+    "early_stopping": (_c.MM_SESSION_EARLY_STOPPING, {False: _c.MM_EARLY_STOPPING_OFF, True: _c.MM_EARLY_STOPPING_ON,
+                                                      "never": _c.MM_EARLY_STOPPING_NEVER}),
     "kv_type": (_c.MM_SESSION_KV_TYPE, {"f16": _c.MM_DTYPE_F16, "f32": _c.MM_DTYPE_F32}),
 }
 OPTIONS = tuple(sorted([*_INTEGERS, *_NUMBERS, *_NAMED, "stop"]))
@@ -179,6 +185,8 @@ class Session:
     top_k, top_p, min_p  sample among the k likeliest (0: all), those that have p together (1), those above a share of the best (0)
     seed               of the random numbers; 0
     repeat_penalty, presence_penalty, frequency_penalty, repeat_last  against repetition; 1, 0, 0, 64 tokens back
+    beams              sequences searched side by side; the best becomes the text, all at once; 1
+    length_penalty, early_stopping  of such a search: 1, and False, True or "never"
     stop               a text or texts at which generate stops
     kv_type            "f16" (default) or "f32" keys and values; only while the session is empty
     parse_special      whether special tokens spelled out in appended text are those tokens; True
@@ -209,7 +217,7 @@ class Session:
                 elif name in _NAMED:
                     option, values = _NAMED[name]
                     if value not in values:
-                        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(values)}")
+                        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(str, values))}")
                     self.context.check(lib.mm_session_set_i64(s, option, values[value]))
                 else:
                     raise TypeError(f"a session has no option {name!r}, it has {', '.join(OPTIONS)}")
@@ -228,9 +236,13 @@ class Session:
             return lowest.value, highest.value
         raise TypeError(f"{option!r} is no numeric option of a session")
 
-    def append(self, text_or_ids: Union[str, Sequence[int]]) -> "Session":
-        """Append a text or token ids; nothing is computed until tokens are needed. Returns the session."""
-        if isinstance(text_or_ids, str):
+    def append(self, text_or_ids: Union[str, Sequence[int], Image, Audio]) -> "Session":
+        """Append a text, token ids, a picture or a sound. Media join the next text, at its placeholders or in front of it. Returns the session."""
+        if isinstance(text_or_ids, (Image, Audio)):
+            function = lib.mm_session_append_image if isinstance(text_or_ids, Image) else lib.mm_session_append_audio
+            with self.context.call():
+                self.context.check(function(self._handle.pointer, text_or_ids._handle.pointer))
+        elif isinstance(text_or_ids, str):
             text = c_text(text_or_ids, "the text")
             with self.context.call():
                 self.context.check(lib.mm_session_append_text(self._handle.pointer, text))
@@ -246,6 +258,43 @@ class Session:
         with self.context.call():
             self.context.check(lib.mm_session_set_tokens(self._handle.pointer, array, count))
         return self
+
+    def set_text(self, text: str) -> "Session":
+        """Hold exactly this text, which spells its special tokens out, with the media appended since the last one; what the beginnings have in
+        common is not computed again. Returns the session."""
+        data = c_text(text, "the text")
+        with self.context.call():
+            self.context.check(lib.mm_session_set_text(self._handle.pointer, data))
+        return self
+
+    def beams(self) -> List[Tuple[List[int], float]]:
+        """What the last generate with beams found, the best first: ids and score of each."""
+        found: List[Tuple[List[int], float]] = []
+        ids, count, score = ctypes.POINTER(ctypes.c_int32)(), ctypes.c_size_t(), ctypes.c_double()
+        while not lib.mm_session_beam(self._handle.pointer, len(found), ctypes.byref(ids), ctypes.byref(count), ctypes.byref(score)):
+            found.append((ids[:count.value], score.value))
+        return found
+
+    def transcribe(self, audio: Audio, *, language: Optional[str] = None, translate: bool = False,
+                   timestamps: bool = False) -> List[Tuple[float, float, str]]:
+        """What is said in a sound: (begin, end, text) of each segment, in seconds; one segment without timestamps, unless the sound is longer than
+        the model takes at a time.
+
+        language    "en", "de", ...; None: heard from the sound
+        translate   into English
+        """
+        segments: List[Tuple[float, float, str]] = []
+
+        def take(_user: Any, begin: float, end: float, text: int, size: int) -> int:
+            segments.append((begin, end, ctypes.string_at(text, size).decode("utf-8", "replace")))
+            return 0
+
+        code = None if language is None else c_text(language, "the language")
+        task = _c.MM_TASK_TRANSLATE if translate else _c.MM_TASK_TRANSCRIBE
+        with self.context.call():
+            self.context.check(lib.mm_session_transcribe(self._handle.pointer, audio._handle.pointer, code, task, int(timestamps),
+                                                         _c.TRANSCRIBE_FN(take), None))
+        return segments
 
     def rewind(self, length: int) -> "Session":
         """Drop tokens from the end until `length` are left. Returns the session."""
