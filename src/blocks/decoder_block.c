@@ -5,6 +5,12 @@
 
 mmi_value mmi_decoder_block(mmi_graph *g, mmi_value x, const mmi_decoder_block_spec *d)
 {
+    if (d->post_norm) {
+        x = mmi_norm(g, mmi_add(g, mmi_self_attention(g, x, &d->attention), x), &d->norm1);
+        if (d->cross) x = mmi_norm(g, mmi_add(g, mmi_cross_attention(g, x, d->states, d->cross), x), &d->cross_norm);
+        return mmi_norm(g, mmi_add(g, mmi_feed_forward(g, x, &d->feed_forward), x), &d->norm2);
+    }
     x = mmi_add(g, x, mmi_self_attention(g, mmi_norm(g, x, &d->norm1), &d->attention));
+    if (d->cross) x = mmi_add(g, x, mmi_cross_attention(g, mmi_norm(g, x, &d->cross_norm), d->states, d->cross));
     return mmi_add(g, x, mmi_feed_forward(g, mmi_norm(g, x, &d->norm2), &d->feed_forward));
 }

@@ -1,15 +1,19 @@
-/* A transformer decoder block as current language models have it: normalization before each half, causal self-attention,
- * feed-forward. SPDX-License-Identifier: MIT */
+/* A transformer decoder block: causal self-attention, attention across to a source where it has one, feed-forward, each with a residual.
+ * SPDX-License-Identifier: MIT */
 #ifndef MMI_DECODER_BLOCK_H
 #define MMI_DECODER_BLOCK_H
 
+#include "cross_attention.h"
 #include "feed_forward.h"
 #include "norm.h"
 #include "self_attention.h"
 
 typedef struct {
-    mmi_norm_spec norm1, norm2;
+    int post_norm;                     /* normalize after each residual (arXiv:1706.03762, BART), else before each part */
+    mmi_norm_spec norm1, cross_norm, norm2;
     mmi_self_attention_spec attention; /* causal, or cached */
+    const mmi_cross_attention_spec *cross; /* NULL: none */
+    mmi_value states;                  /* the source's [B, N, S]; 0: what the run's cross caches hold */
     mmi_feed_forward_spec feed_forward;
 } mmi_decoder_block_spec;
 

@@ -7,7 +7,12 @@
 mmi_value mmi_token_embedding(mmi_graph *g, const mmi_token_embedding_spec *e)
 {
     mmi_value x = mmi_lookup(g, e->ids, e->table);
-    if (e->type_table) x = mmi_add(g, x, mmi_lookup(g, e->types, e->type_table));
-    if (e->position_table) x = mmi_add(g, x, mmi_lookup(g, e->positions, e->position_table));
+    if (e->scale != 0) x = mmi_scale(g, x, e->scale);
+    if (e->type_table && e->types) {
+        x = mmi_add(g, x, mmi_lookup(g, e->types, e->type_table));
+    } else if (e->type_table) {
+        x = mmi_add(g, x, mmi_select(g, mmi_weight_value(g, e->type_table), 0, 0));
+    }
+    if (e->position_table) x = mmi_add(g, x, mmi_lookup_from(g, e->positions, e->position_table, e->first_position));
     return x;
 }

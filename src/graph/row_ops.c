@@ -128,6 +128,30 @@ static mm_status run_activate(mmi_run *run, const mmi_node *n)
 
 static const mmi_op activate_op = {"activate", run_activate, NULL, 1};
 
+static void scale_task(void *arg, size_t task, int worker)
+{
+    const row_job *j = arg;
+    (void)worker;
+    FOR_ROWS(j, task) j->run->k->scale(j->a + r * j->stride, j->node->f[0], j->y + r * j->cols, j->cols);
+}
+
+static mm_status run_scale(mmi_run *run, const mmi_node *n)
+{
+    row_job j = job_of(run, n);
+    return run_rows(run, &j, scale_task);
+}
+
+static const mmi_op scale_op = {"scale", run_scale, NULL, 1};
+
+mmi_value mmi_scale(mmi_graph *g, mmi_value x, float s)
+{
+    mmi_node *n = row_node(g, &scale_op, &x, 1, -1);
+
+    if (!n) return 0;
+    n->f[0] = s;
+    return n->output;
+}
+
 mmi_value mmi_activate(mmi_graph *g, mmi_value x, mmi_activation act)
 {
     mmi_node *n = row_node(g, &activate_op, &x, 1, -1);

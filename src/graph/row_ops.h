@@ -11,6 +11,7 @@
 mmi_value mmi_add(mmi_graph *g, mmi_value a, mmi_value b);
 mmi_value mmi_mul(mmi_graph *g, mmi_value a, mmi_value b);
 mmi_value mmi_activate(mmi_graph *g, mmi_value x, mmi_activation act);
+mmi_value mmi_scale(mmi_graph *g, mmi_value x, float s);
 
 /* act(first half) * second half of the last dimension: [.., 2 F] -> [.., F] (GLU variants: arXiv:2002.05202). */
 mmi_value mmi_gate(mmi_graph *g, mmi_value x, mmi_activation act);

@@ -210,6 +210,7 @@ mmi_value mmi_concat(mmi_graph *g, int32_t axis, const mmi_value *x, size_t n)
 typedef struct {
     const mmi_weight *w;
     const int32_t *ids; /* NULL: 0, 1, 2, ... */
+    size_t first;       /* the row of id 0 */
     float *out;
     size_t rows, rows_per_task;
 } lookup_job;
@@ -219,12 +220,12 @@ static void lookup_task(void *arg, size_t task, int worker)
     const lookup_job *j = arg;
     (void)worker;
     for (size_t r = task * j->rows_per_task; r < (task + 1) * j->rows_per_task && r < j->rows; r++)
-        mmi_weight_read_row(j->w, j->ids ? (size_t)j->ids[r] : r, j->out + r * j->w->cols);
+        mmi_weight_read_row(j->w, j->first + (j->ids ? (size_t)j->ids[r] : r), j->out + r * j->w->cols);
 }
 
-static void decode_rows(mmi_run *run, const mmi_weight *w, const int32_t *ids, float *out, size_t rows)
+static void decode_rows(mmi_run *run, const mmi_weight *w, const int32_t *ids, size_t first, float *out, size_t rows)
 {
-    lookup_job j = {w, ids, out, rows, 1 + 8192 / (w->cols + 1)};
+    lookup_job j = {w, ids, first, out, rows, 1 + 8192 / (w->cols + 1)};
     mmi_run_tasks(run, lookup_task, &j, (rows + j.rows_per_task - 1) / j.rows_per_task);
 }
 
@@ -232,18 +233,20 @@ static mm_status run_lookup(mmi_run *run, const mmi_node *n)
 {
     const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[1])->weight;
     const int32_t *ids = mmi_run_i32(run, n->inputs[0]);
-    size_t rows = (size_t)mmi_graph_elements(run->graph, n->inputs[0]);
+    size_t rows = (size_t)mmi_graph_elements(run->graph, n->inputs[0]), first = (size_t)n->i[0];
 
     for (size_t r = 0; r < rows; r++)
-        if (ids[r] < 0 || (size_t)ids[r] >= w->rows)
-            return mmi_fail(run->ctx, MM_E_ARGUMENT, "id %d at position %zu is outside 0..%zu, the rows of %s", ids[r], r, w->rows - 1, w->name);
-    decode_rows(run, w, ids, mmi_run_f32(run, n->output), rows);
+        if (ids[r] < 0 || (size_t)ids[r] >= w->rows - first)
+            return mmi_fail(run->ctx, MM_E_ARGUMENT, "id %d at position %zu is outside 0..%zu, the rows of %s", ids[r], r, w->rows - first - 1, w->name);
+    decode_rows(run, w, ids, first, mmi_run_f32(run, n->output), rows);
     return MM_OK;
 }
 
 static const mmi_op lookup_op = {"lookup", run_lookup, NULL, 0};
 
-mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table)
+mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table) { return mmi_lookup_from(g, ids, table, 0); }
+
+mmi_value mmi_lookup_from(mmi_graph *g, mmi_value ids, mmi_value table, int64_t first)
 {
     mmi_value in[2] = {ids, table};
     int64_t shape[MMI_MAX_RANK];
@@ -253,12 +256,14 @@ mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table)
     if (g->status) return 0;
     v = mmi_graph_look(g, ids);
     t = mmi_graph_look(g, table);
-    if (v->dtype != MM_DTYPE_I32 || v->rank == MMI_MAX_RANK || !t->weight || t->rank != 2)
+    if (v->dtype != MM_DTYPE_I32 || v->rank == MMI_MAX_RANK || !t->weight || t->rank != 2 || t->shape[0] <= first)
         return mmi_graph_fail(g, MM_E_SHAPE, "lookup needs i32 ids and a [rows, columns] weight");
     memcpy(shape, v->shape, sizeof shape);
     shape[v->rank] = t->shape[1];
     n = mmi_graph_node(g, &lookup_op, in, 2, MM_DTYPE_F32, v->rank + 1, shape);
-    return n ? n->output : 0;
+    if (!n) return 0;
+    n->i[0] = first;
+    return n->output;
 }
 
 static mm_status run_merge_rows(mmi_run *run, const mmi_node *n)
@@ -306,7 +311,7 @@ mmi_value mmi_merge_rows(mmi_graph *g, mmi_value x, mmi_value ids, int32_t token
 static mm_status run_weight_value(mmi_run *run, const mmi_node *n)
 {
     const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[0])->weight;
-    decode_rows(run, w, NULL, mmi_run_f32(run, n->output), w->rows);
+    decode_rows(run, w, NULL, 0, mmi_run_f32(run, n->output), w->rows);
     return MM_OK;
 }
 

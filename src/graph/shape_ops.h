@@ -19,6 +19,7 @@ mmi_value mmi_concat(mmi_graph *g, int32_t axis, const mmi_value *x, size_t n);
 
 /* Rows of a table: ids i32 [..] and table [V, C] give [.., C]. An id outside 0..V-1 fails the run with its value. */
 mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table);
+mmi_value mmi_lookup_from(mmi_graph *g, mmi_value ids, mmi_value table, int64_t first); /* id 0 is row `first` */
 
 /* Put rows where they belong: x [B, T, C] with each token of ids i32 [B, T] that is `token` replaced by the next row of rows [N, C]. Another
  * number of such tokens than N fails the run with both numbers; `what` names the rows there and is borrowed for the graph's life. */

@@ -88,7 +88,7 @@ mm_status mmi_rope_prepare(mm_context *ctx, mm_model *m, const mmi_rope_spec *ro
     return MM_OK;
 }
 
-mm_status mmi_config_activation(mm_context *ctx, const mmi_json *doc, const mmi_json_node *root, const char *key, mmi_activation *out)
+mm_status mmi_config_activation_named(mm_context *ctx, const mmi_json *doc, const char *key, const char *name, mmi_activation *out)
 {
     static const struct {
         const char *name;
@@ -96,16 +96,21 @@ mm_status mmi_config_activation(mm_context *ctx, const mmi_json *doc, const mmi_
     } names[] = {{"relu", MMI_ACT_RELU}, {"gelu", MMI_ACT_GELU}, {"gelu_new", MMI_ACT_GELU_TANH}, {"gelu_fast", MMI_ACT_GELU_TANH},
                  {"gelu_pytorch_tanh", MMI_ACT_GELU_TANH}, {"quick_gelu", MMI_ACT_QUICK_GELU}, {"silu", MMI_ACT_SILU}, {"swish", MMI_ACT_SILU},
                  {"tanh", MMI_ACT_TANH}, {"sigmoid", MMI_ACT_SIGMOID}, {"linear", MMI_ACT_NONE}};
-    const char *name = NULL;
-    mm_status st = mmi_json_text(ctx, doc, root, key, 0, &name);
 
-    if (st || !name) return st;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(name, names[i].name)) {
             *out = names[i].act;
             return MM_OK;
         }
     return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s \"%.40s\" is not supported", mmi_json_name(doc), key, name);
+}
+
+mm_status mmi_config_activation(mm_context *ctx, const mmi_json *doc, const mmi_json_node *root, const char *key, mmi_activation *out)
+{
+    const char *name = NULL;
+    mm_status st = mmi_json_text(ctx, doc, root, key, 0, &name);
+
+    return st || !name ? st : mmi_config_activation_named(ctx, doc, key, name, out);
 }
 
 /* A number, or a list of two. */

@@ -21,7 +21,8 @@ mm_status mmi_config_image(mm_context *ctx, mm_model *m, const mmi_json *doc, co
 /* id2label of a classifier into m->labels and m->n_labels (num_labels when there are no names), at most 1 << 20. */
 mm_status mmi_config_labels(mm_context *ctx, mm_model *m, const mmi_json *doc, const mmi_json_node *root);
 
-/* An activation by its Hugging Face name; absent: *out stays. */
+/* An activation by its Hugging Face name; absent: *out stays. And one whose name is known, `key` for the message. */
 mm_status mmi_config_activation(mm_context *ctx, const mmi_json *doc, const mmi_json_node *root, const char *key, mmi_activation *out);
+mm_status mmi_config_activation_named(mm_context *ctx, const mmi_json *doc, const char *key, const char *name, mmi_activation *out);
 
 #endif

@@ -53,20 +53,22 @@ static mm_status add_input(mm_context *ctx, mmi_io *io, const char *name, int32_
     return io->g->status;
 }
 
-/* Positions 0 .. T-1 of each row of input_ids, for a model that was not given its own. */
-static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, void **data)
+/* Positions of each row of ids, for a model that was not given its own. */
+static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, const char *of, const char *name, void **data)
 {
-    const mm_tensor *ids = mm_tensor_map_get(inputs, "input_ids");
+    const mm_tensor *ids = mm_tensor_map_get(inputs, of);
     const int64_t *shape = mm_tensor_shape(ids);
+    size_t at = 0;
     int32_t *p;
 
-    if (!ids || mm_tensor_rank(ids) != 2 || mm_tensor_map_get(inputs, "position_ids")) return MM_OK;
-    p = *data = mmi_alloc_array(ctx, (size_t)mm_tensor_elements(ids), sizeof *p);
+    if (!ids || mm_tensor_rank(ids) != 2 || !is_integer(mm_tensor_dtype(ids)) || mm_tensor_map_get(inputs, name)) return MM_OK;
+    p = data[io->n_inputs] = mmi_alloc_array(ctx, (size_t)mm_tensor_elements(ids), sizeof *p);
     if (!p) return MM_E_NOMEM;
-    if (shape[1] > INT32_MAX) return mmi_fail(ctx, MM_E_LIMIT, "input_ids has %lld tokens", (long long)shape[1]);
+    if (shape[1] > INT32_MAX / 2) return mmi_fail(ctx, MM_E_LIMIT, "%s has %lld tokens", of, (long long)shape[1]);
+    while (mm_tensor_map_at(inputs, at) != ids) at++;
     for (int64_t b = 0; b < shape[0]; b++)
-        for (int64_t t = 0; t < shape[1]; t++) *p++ = (int32_t)t;
-    return add_input(ctx, io, "position_ids", MM_DTYPE_I32, 2, shape);
+        mmi_model_positions(io->model, (const int32_t *)data[at] + b * shape[1], (size_t)shape[1], p + b * shape[1]);
+    return add_input(ctx, io, name, MM_DTYPE_I32, 2, shape);
 }
 
 static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outputs)
@@ -93,11 +95,11 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
 {
     mmi_io io = {0};
     mmi_run_values values = {NULL, 1, &cross};
-    void *data[MMI_IO_MAX + 1] = {NULL};
+    void *data[MMI_IO_MAX] = {NULL};
     size_t given = mm_tensor_map_count(inputs);
     mm_status st;
 
-    if (given >= MMI_IO_MAX) return mmi_fail(ctx, MM_E_LIMIT, "%zu inputs, allowed are %d", given, MMI_IO_MAX - 1);
+    if (given > MMI_IO_MAX - 2) return mmi_fail(ctx, MM_E_LIMIT, "%zu inputs, allowed are %d", given, MMI_IO_MAX - 2);
     if ((st = mmi_graph_create(ctx, &io.g))) return st;
     io.model = m;
     io.wanted = wanted;
@@ -109,7 +111,8 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
         if (!st) st = convert(ctx, name, t, &data[i]);
         if (!st) st = add_input(ctx, &io, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t));
     }
-    if (!st && m->info.vocabulary) st = add_positions(ctx, &io, inputs, &data[given]);
+    if (!st && m->info.vocabulary) st = add_positions(ctx, &io, inputs, "input_ids", "position_ids", data);
+    if (!st && m->info.ids_input) st = add_positions(ctx, &io, inputs, "decoder_input_ids", "decoder_position_ids", data);
     if (st) goto cleanup;
     m->arch->build(&io);
     if ((st = mmi_graph_plan(io.g))) goto cleanup;
@@ -123,7 +126,7 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
     if (!st && outputs) st = collect(ctx, &io, outputs);
 cleanup:
     mmi_graph_destroy(io.g);
-    for (size_t i = 0; i <= given; i++) mmi_free(data[i]);
+    for (size_t i = 0; i < MMI_IO_MAX; i++) mmi_free(data[i]);
     return st;
 }
 

@@ -63,6 +63,13 @@ mmi_value mmi_io_find_output(const mmi_io *io, const char *name)
     return 0;
 }
 
+int mmi_io_across(const mmi_io *io) { return io->cached && (io->inner || io->model->info.fusion == MMI_FUSION_CROSS); }
+
+mmi_value mmi_io_last(const mmi_io *io, mmi_value x)
+{
+    return io->last_only && x && !io->g->status ? mmi_slice(io->g, x, 1, mmi_graph_look(io->g, x)->shape[1] - 1, 1) : x;
+}
+
 void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *wanted)
 {
     memset(part, 0, sizeof *part);

@@ -33,6 +33,8 @@ mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t r
 int mmi_io_wants(const mmi_io *io, const char *name);
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name);
+int mmi_io_across(const mmi_io *io); /* a part that decodes over the caches: it attends to what the cross caches hold */
+mmi_value mmi_io_last(const mmi_io *io, mmi_value x); /* x [B, T, C], or its last token's when io->last_only */
 
 /* Run part `index` of io's model within its graph: begin, give it inputs as it names them, build, and take its outputs by name. `wanted` as
  * in the structure; a decoder's part inherits the caches, last_only and segments. */

@@ -22,6 +22,14 @@ mmi_self_attention_spec mmi_layer_attention(mmi_io *io, int first, int64_t layer
     return a;
 }
 
+mmi_cross_attention_spec mmi_layer_cross_attention(mmi_io *io, int first, int64_t layer, int64_t heads, int64_t dim)
+{
+    mmi_self_attention_spec a = mmi_layer_attention(io, first, layer, heads, heads, dim);
+
+    return (mmi_cross_attention_spec){.wq = a.wq, .wk = a.wk, .wv = a.wv, .bq = a.bq, .bk = a.bk, .bv = a.bv, .wo = a.wo, .bo = a.bo,
+                                      .heads = heads, .key_heads = heads, .dim = dim, .layer = (size_t)layer, .spec = a.spec};
+}
+
 mmi_feed_forward_spec mmi_layer_feed_forward(mmi_io *io, int first, int64_t layer, mmi_activation act)
 {
     mmi_feed_forward_spec f = {0};

@@ -3,6 +3,7 @@
 #ifndef MMI_LAYER_WEIGHTS_H
 #define MMI_LAYER_WEIGHTS_H
 
+#include "cross_attention.h"
 #include "feed_forward.h"
 #include "io.h"
 #include "norm.h"
@@ -10,6 +11,9 @@
 
 /* Slots first: Q, Q_BIAS, K, K_BIAS, V, V_BIAS, O, O_BIAS. Scores are scaled by 1 / sqrt(dim). */
 mmi_self_attention_spec mmi_layer_attention(mmi_io *io, int first, int64_t layer, int64_t heads, int64_t key_heads, int64_t dim);
+
+/* The same slots of attention across to a source, `layer` of its caches too. */
+mmi_cross_attention_spec mmi_layer_cross_attention(mmi_io *io, int first, int64_t layer, int64_t heads, int64_t dim);
 
 /* Slots first: UP, UP_BIAS, DOWN, DOWN_BIAS. */
 mmi_feed_forward_spec mmi_layer_feed_forward(mmi_io *io, int first, int64_t layer, mmi_activation act);

@@ -205,9 +205,7 @@ static void build(mmi_io *io)
         b.attention.spec.segments = io->segments;
         x = mmi_decoder_block(g, x, &b);
     }
-    if (g->status) return;
-    if (io->last_only) x = mmi_slice(g, x, 1, mmi_graph_look(g, x)->shape[1] - 1, 1);
-    x = mmi_norm(g, x, &(mmi_norm_spec){1, mmi_io_weight(io, NORM, -1), 0, c->eps, 0});
+    x = mmi_norm(g, mmi_io_last(io, x), &(mmi_norm_spec){1, mmi_io_weight(io, NORM, -1), 0, c->eps, 0});
     mmi_io_output(io, "last_hidden_state", x);
     if (!mmi_io_wants(io, "logits")) return;
     head = mmi_io_weight(io, HEAD, -1);

@@ -33,6 +33,7 @@ void mmi_model_release(mm_model *m)
     for (size_t i = 0; i < MMI_MAX_PARTS; i++) mmi_model_release(m->parts[i]);
     for (size_t i = 0; i < m->n_weights; i++) mmi_weight_clear(&m->weights[i]);
     mmi_weight_clear(&m->inverse_frequencies);
+    mmi_weight_clear(&m->position_table);
     for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_release(m->maps[i]);
     for (size_t i = 0; m->labels && i < m->n_labels; i++) mmi_free(m->labels[i]);
     mmi_tokenizer_release(m->tokenizer);
@@ -56,8 +57,14 @@ void mmi_model_release(mm_model *m)
 
 const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer)
 {
-    int32_t i = m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)slot];
+    int32_t i = (size_t)slot < m->n_slots ? m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)slot] : 0;
     return i ? &m->weights[i - 1] : NULL;
+}
+
+void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, int32_t *out)
+{
+    int32_t base = (int32_t)m->info.position_base, next = base;
+    for (size_t t = 0; t < count; t++) out[t] = base && ids[t] == base - 1 ? base - 1 : next++;
 }
 
 size_t mmi_model_parameters(const mm_model *m)
@@ -109,12 +116,13 @@ static int find_tensor(const source *s, const char *name, found_tensor *out)
     return 1;
 }
 
-/* A row's name with the layer put in and one of the prefixes before it. */
+/* A row's name, to its end or the next '|', with the layer put in and one of the prefixes before it. */
 static int format_name(char *out, size_t size, const char *outer, const char *inner, const char *pattern, int64_t layer)
 {
-    const char *mark = strchr(pattern, '%');
-    int n = mark ? snprintf(out, size, "%s%s%.*s%lld%s", outer, inner, (int)(mark - pattern), pattern, (long long)layer, mark + 1)
-                 : snprintf(out, size, "%s%s%s", outer, inner, pattern);
+    int length = (int)strcspn(pattern, "|"), before = (int)strcspn(pattern, "%|");
+    int n = before < length ? snprintf(out, size, "%s%s%.*s%lld%.*s", outer, inner, before, pattern, (long long)layer, length - before - 1,
+                                       pattern + before + 1)
+                            : snprintf(out, size, "%s%s%.*s", outer, inner, length, pattern);
     return n >= 0 && (size_t)n < size;
 }
 
@@ -125,9 +133,12 @@ static int find_row(const mm_model *m, const source *s, const mmi_weight_row *ro
 
     if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
     if (!row->hf) return 0;
-    for (const char *const *o = outer; *o; o++)
-        for (const char *const *p = m->arch->prefixes; *p; p++)
-            if (format_name(name, size, *o, *p, row->hf, layer) && find_tensor(s, name, out)) return 1;
+    for (const char *pattern = row->hf; pattern; pattern = strchr(pattern, '|')) {
+        pattern += *pattern == '|';
+        for (const char *const *o = outer; *o; o++)
+            for (const char *const *p = m->arch->prefixes; *p; p++)
+                if (format_name(name, size, *o, *p, pattern, layer) && find_tensor(s, name, out)) return 1;
+    }
     (void)format_name(name, size, outer[0], m->arch->prefixes[0], row->hf, layer);
     return 0;
 }
@@ -242,19 +253,21 @@ static mm_status load_weights(mm_context *ctx, mm_model *m, const source *s)
 {
     const mmi_architecture *a = m->arch;
     size_t capacity = 0;
+    int64_t layers = m->info.layers > m->info.decoder_layers ? m->info.layers : m->info.decoder_layers;
     mm_status st = MM_OK;
 
     for (size_t r = 0; r < a->n_rows; r++) m->n_slots = mmi_size_max(m->n_slots, (size_t)a->rows[r].slot + 1);
-    m->slots = mmi_zalloc_array(ctx, (size_t)(m->info.layers + 1) * m->n_slots, sizeof *m->slots);
+    m->slots = mmi_zalloc_array(ctx, (size_t)(layers + 1) * m->n_slots, sizeof *m->slots);
     if (!m->slots) return MM_E_NOMEM;
-    for (int64_t layer = -1; layer < m->info.layers && !st; layer++) {
+    for (int64_t layer = -1; layer < layers && !st; layer++) {
         for (size_t r = 0; r < a->n_rows && !st; r++) {
             const mmi_weight_row *row = &a->rows[r];
             const char *pattern = row->hf ? row->hf : row->gguf;
             if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~m->info.features)) continue;
+            if (layer >= (row->flags & MMI_ROW_DECODER ? m->info.decoder_layers : m->info.layers)) continue;
             st = load_row(ctx, m, s, row, layer, &capacity);
         }
-        if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, m->info.layers + 1);
+        if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, layers + 1);
     }
     for (size_t i = 0; i < a->n_parts && !st; i++) st = load_weights(ctx, m->parts[i], s);
     if (!st && a->prepare) st = a->prepare(ctx, m);
@@ -391,14 +404,14 @@ cleanup:
 }
 
 /* eos_token_id is a number or a list of numbers. */
-static void read_end_tokens(mm_model *m, const mmi_json *doc)
+static void read_end_tokens(mm_model *m, const mmi_json_node *config)
 {
-    const mmi_json_node *node = doc ? mmi_json_get(mmi_json_root(doc), "eos_token_id") : NULL;
-    double v;
+    const mmi_json_node *node = mmi_json_get(config, "eos_token_id");
+    int64_t id;
 
-    if (mmi_json_number(node, &v)) add_end_token(m, (int64_t)v);
+    if (mmi_json_integer(node, &id)) add_end_token(m, id);
     for (node = mmi_json_kind_of(node) == MMI_JSON_ARRAY ? mmi_json_first(node) : NULL; node; node = mmi_json_next(node))
-        if (mmi_json_number(node, &v)) add_end_token(m, (int64_t)v);
+        if (mmi_json_integer(node, &id)) add_end_token(m, id);
 }
 
 /* A list of token ids; one that the model has not is no token that it could generate. */
@@ -430,6 +443,32 @@ static mm_status read_generation(mm_context *ctx, mm_model *m, const mmi_json *d
     if (!st) st = read_ids(ctx, m, doc, "begin_suppress_tokens", &m->first_suppressed);
     if (!st) st = read_forced(ctx, m, doc, "forced_bos_token_id", &m->forced_first);
     return st ? st : read_forced(ctx, m, doc, "forced_eos_token_id", &m->forced_last);
+}
+
+/* A token that generation_config.json names, or config.json, or its decoder's part, in this order; -1: none does. */
+static int64_t generation_token(const mm_model *m, const mmi_hf_directory *d, const char *key)
+{
+    const mmi_json_node *config = mmi_json_root(d->config);
+    const mmi_json_node *places[] = {d->generation_config ? mmi_json_root(d->generation_config) : NULL, config, mmi_json_get(config, "decoder")};
+    int64_t id;
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (mmi_json_integer(mmi_json_get(places[i], key), &id) && id >= 0 && id < m->info.vocabulary) return id;
+    return -1;
+}
+
+/* What an answer ends with, and an encoder-decoder's begins with, where the architecture has not said so itself. */
+static void read_answer_tokens(mm_model *m, const mmi_hf_directory *d)
+{
+    int64_t first = generation_token(m, d, "decoder_start_token_id");
+
+    if (m->n_start_tokens) return;
+    read_end_tokens(m, d->generation_config ? mmi_json_root(d->generation_config) : NULL);
+    read_end_tokens(m, mmi_json_root(d->config));
+    read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "decoder"));
+    if (!m->info.ids_input || strcmp(m->info.ids_input, "decoder_input_ids")) return;
+    if (first < 0) first = generation_token(m, d, "bos_token_id");
+    if (first >= 0) m->start_tokens[m->n_start_tokens++] = (int32_t)first;
 }
 
 static const char *template_of(const mmi_hf_directory *d)
@@ -513,8 +552,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
         (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
         goto cleanup;
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
-    read_end_tokens(m, d->generation_config);
-    read_end_tokens(m, d->config);
+    read_answer_tokens(m, d);
     if (m->info.generates && (st = read_generation(ctx, m, d->generation_config ? d->generation_config : d->config))) goto cleanup;
     if (m->info.hears && (st = mmi_speech_tokens_read(ctx, d->generation_config, m->info.vocabulary, &m->speech))) goto cleanup;
     text = template_of(d);

@@ -26,10 +26,12 @@
 
 enum {
     MMI_ROW_OPTIONAL = 1, /* may be absent from the file */
-    MMI_ROW_TABLE = 2     /* rows are looked up, never multiplied */
+    MMI_ROW_TABLE = 2,    /* rows are looked up, never multiplied */
+    MMI_ROW_DECODER = 4   /* its layers are those of the second stack, of info.decoder_layers */
 };
 
-/* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer.
+/* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer; a '|' stands
+ * between names that files of different ages have for the same tensor.
  * The shape is a list of dimensions, each a number or a letter that the architecture resolves ("2I,C"); shapes are checked exactly,
  * but leading ones may be missing in the file's shape or more than the table's. */
 typedef struct {
@@ -90,8 +92,10 @@ typedef enum { MMI_FUSION_NONE, MMI_FUSION_TOKENS, MMI_FUSION_CROSS } mmi_fusion
 /* What every architecture tells about itself. */
 typedef struct {
     int64_t layers;
+    int64_t decoder_layers;  /* of a second stack, 0: none */
     int64_t vocabulary;      /* 0: takes no text */
     int64_t context;         /* most tokens of a text, 0: none */
+    int64_t position_base;   /* of a text's first token; when not 0, its padding, token position_base - 1, is not counted (RoBERTa) */
     int64_t hidden;          /* width of its last hidden state */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
@@ -134,6 +138,7 @@ struct mm_model {
     mmi_file_map **maps;
     size_t n_maps;
     mmi_weight inverse_frequencies; /* rotary positions, of those that have them */
+    mmi_weight position_table;       /* computed positions, of those that have them */
     mmi_tokenizer *tokenizer;        /* NULL: none */
     mmi_chat_template *chat_template; /* NULL: none */
     char *bos_text, *eos_text;       /* for the chat template, "" for none */
@@ -161,6 +166,9 @@ void mmi_model_release(mm_model *m); /* NULL allowed */
 
 /* The weight in a slot; layer -1 for those that are no layer's. NULL when absent. */
 const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer);
+
+/* The positions of a text's tokens. */
+void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, int32_t *out);
 
 /* Parameters and bytes of all weights. */
 size_t mmi_model_parameters(const mm_model *m);

@@ -3,12 +3,21 @@
 
 #include <string.h>
 
+#include "bart.h"
 #include "bert.h"
+#include "bert_decoder.h"
+#include "blip.h"
 #include "dinov2.h"
 #include "llama.h"
+#include "t5.h"
+#include "vision_encoder_decoder.h"
 #include "vit.h"
 
-static const mmi_architecture *const architectures[] = {&mmi_llama, &mmi_bert, &mmi_vit, &mmi_dinov2};
+static const mmi_architecture *const architectures[] = {
+    &mmi_llama, &mmi_bert, &mmi_vit, &mmi_dinov2,
+    &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
+    &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
+};
 
 const mmi_architecture *mmi_registry_find_class(const char *class_name)
 {
@@ -24,8 +33,16 @@ static const struct {
     mmi_role role;
     const char *class_name;
 } types[] = {
+    {"bart", MMI_ROLE_DECODER, "BartForCausalLM"},
+    {"bert", MMI_ROLE_DECODER, "BertLMHeadModel"},
+    {"blip_text_model", MMI_ROLE_DECODER, "BlipTextLMHeadModel"},
+    {"blip_text_model", MMI_ROLE_ENCODER, "BlipTextModel"},
+    {"blip_vision_model", MMI_ROLE_ENCODER, "BlipVisionModel"},
     {"dinov2", MMI_ROLE_ENCODER, "Dinov2Model"},
     {"llama", MMI_ROLE_DECODER, "LlamaForCausalLM"},
+    {"mbart", MMI_ROLE_DECODER, "MBartForCausalLM"},
+    {"roberta", MMI_ROLE_DECODER, "RobertaForCausalLM"},
+    {"trocr", MMI_ROLE_DECODER, "TrOCRForCausalLM"},
     {"vit", MMI_ROLE_ENCODER, "ViTModel"},
 };
 

@@ -78,13 +78,20 @@ static inline int64_t fact(const mm_model *m, int32_t which)
     return v;
 }
 
+/* The mask of an output's tokens among the inputs; NULL: none. */
+static inline const mm_tensor *mask_of(const mm_tensor_map *in, const char *output)
+{
+    int answers = mm_tensor_map_get(in, "decoder_input_ids") && strncmp(output, "encoder_", 8);
+    return mm_tensor_map_get(in, answers ? "decoder_attention_mask" : "attention_mask");
+}
+
 /* The largest difference relative to the largest expected value; positions that the mask [B, T] (NULL: none) hides are left out.
  * Anything that is not finite counts as infinitely wrong. */
 static inline double relative_error(const mm_tensor *have, const mm_tensor *want, const mm_tensor *mask)
 {
     const float *a = mm_tensor_const_data(have), *b = mm_tensor_const_data(want);
     const int64_t *shape = mm_tensor_shape(want), n = mm_tensor_elements(want);
-    int by_token = mask && mm_tensor_rank(want) == 3;
+    int by_token = mask && mm_tensor_rank(want) == 3 && !memcmp(mm_tensor_shape(mask), shape, 2 * sizeof *shape);
     double worst = 0, largest = 0;
 
     for (int64_t i = 0; i < n; i++) {

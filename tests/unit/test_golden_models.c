@@ -95,13 +95,12 @@ static size_t rows_above(const mm_tensor *have, const mm_tensor *want, const mm_
 static void compare_case(mm_context *ctx, mm_model *model, const char *name, const char *file, int quantized)
 {
     mm_tensor_map *in = read_golden(ctx, name, file, "in"), *want = read_golden(ctx, name, file, "out"), *have = forward(ctx, model, in);
-    const mm_tensor *mask = mm_tensor_map_get(in, "attention_mask");
     char what[192], rounded_name[64];
 
     assert_true(mm_tensor_map_count(want) > 0);
     for (size_t i = 0; i < mm_tensor_map_count(want); i++) {
         const char *key = mm_tensor_map_name(want, i);
-        const mm_tensor *w = mm_tensor_map_at(want, i), *h = mm_tensor_map_get(have, key), *rounded;
+        const mm_tensor *w = mm_tensor_map_at(want, i), *h = mm_tensor_map_get(have, key), *mask = mask_of(in, key), *rounded;
         double error;
         size_t off;
         if (strchr(key, '.')) continue; /* beside an output */
@@ -252,8 +251,8 @@ static void compare_alone(mm_context *ctx, mm_model *model, const char *name, co
         alone = forward(ctx, model, row);
         if (level == MM_CPU_REFERENCE && !quantized) {
             for (size_t i = 0; i < mm_tensor_map_count(part); i++) {
-                const mm_tensor *t = mm_tensor_map_get(alone, mm_tensor_map_name(part, i));
-                assert_true(relative_error(t, mm_tensor_map_at(part, i), mm_tensor_map_get(row, "attention_mask")) <= 1e-5);
+                const char *key = mm_tensor_map_name(part, i);
+                assert_true(relative_error(mm_tensor_map_get(alone, key), mm_tensor_map_at(part, i), mask_of(row, key)) <= 1e-5);
             }
         } else if (!same_bits(alone, part)) {
             fail_msg("%s %s: row %d has other bits alone than in its batch, at level %d", name, file, (int)b, (int)level);
