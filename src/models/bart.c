@@ -1,5 +1,5 @@
 /* BART (Lewis et al. 2020, arXiv:1910.13461), mBART (arXiv:2001.08210), and their decoder alone, as TrOCR (arXiv:2109.10282) and Donut have
- * it behind a vision encoder. Positions are learned, counted from row 2 of their table, or sinusoidal; mBART normalizes before each part and
+ * it behind a vision encoder, and Whisper (arXiv:2212.04356), which hears: convolutions over a log-mel spectrogram in place of tokens. Positions are learned, counted from row 2 of their table, or sinusoidal; mBART normalizes before each part and
  * once more at the end, the others after. From a Hugging Face directory.
  * SPDX-License-Identifier: MIT */
 #include "bart.h"
@@ -13,6 +13,7 @@
 #include "io.h"
 #include "layer_weights.h"
 #include "linear_op.h"
+#include "row_ops.h"
 #include "shape_ops.h"
 #include "token_embedding.h"
 
@@ -24,9 +25,10 @@ typedef struct {
     float scale;     /* of embeddings, 0: none */
     mmi_activation act;
     int post_norm;
+    int64_t position_offset, source_positions, bands;
 } bart_config;
 
-enum { ENCODES = 1, TIED = 2, UNTIED = 4, LEARNED = 8, EMBED_NORM = 16, LAST_NORM = 32 };
+enum { ENCODES = 1, TIED = 2, UNTIED = 4, LEARNED = 8, EMBED_NORM = 16, LAST_NORM = 32, READS = 64, HEARS = 128, KEY_BIAS = 256 };
 
 /* A side's layer, and what stands before and behind its layers, counted from the side's first slot. */
 enum {
@@ -35,13 +37,13 @@ enum {
 };
 
 enum {
-    TOKENS, SOURCE_TOKENS, HEAD, HEAD_BIAS,
+    TOKENS, SOURCE_TOKENS, HEAD, HEAD_BIAS, CONV1, CONV1_BIAS, CONV2, CONV2_BIAS,
     SOURCE, TARGET = SOURCE + SIDE_SLOTS,
     CROSS_NORM = TARGET + SIDE_SLOTS, CROSS_NORM_BIAS, CROSS_Q, CROSS_Q_BIAS, CROSS_K, CROSS_K_BIAS, CROSS_V, CROSS_V_BIAS, CROSS_O, CROSS_O_BIAS
 };
 
-#define SIDE_ROWS(first, side, F, when, flags)                                                                      \
-    {(first) + POSITIONS, side ".embed_positions.weight", NULL, "P,C", (when) | LEARNED, MMI_ROW_TABLE},            \
+#define SIDE_ROWS(first, side, P, F, when, flags)                                                                   \
+    {(first) + POSITIONS, side ".embed_positions.weight", NULL, P ",C", (when) | LEARNED, MMI_ROW_TABLE},           \
     {(first) + FIRST_NORM, side ".layernorm_embedding.weight", NULL, "C", (when) | EMBED_NORM, 0},                  \
     {(first) + FIRST_NORM_BIAS, side ".layernorm_embedding.bias", NULL, "C", (when) | EMBED_NORM, 0},               \
     {(first) + FINAL_NORM, side ".layer_norm.weight", NULL, "C", (when) | LAST_NORM, 0},                            \
@@ -51,7 +53,7 @@ enum {
     {(first) + Q, side ".layers.%.self_attn.q_proj.weight", NULL, "C,C", when, flags},                              \
     {(first) + Q_BIAS, side ".layers.%.self_attn.q_proj.bias", NULL, "C", when, flags},                             \
     {(first) + K, side ".layers.%.self_attn.k_proj.weight", NULL, "C,C", when, flags},                              \
-    {(first) + K_BIAS, side ".layers.%.self_attn.k_proj.bias", NULL, "C", when, flags},                             \
+    {(first) + K_BIAS, side ".layers.%.self_attn.k_proj.bias", NULL, "C", (when) | KEY_BIAS, flags},                \
     {(first) + V, side ".layers.%.self_attn.v_proj.weight", NULL, "C,C", when, flags},                              \
     {(first) + V_BIAS, side ".layers.%.self_attn.v_proj.bias", NULL, "C", when, flags},                             \
     {(first) + O, side ".layers.%.self_attn.out_proj.weight", NULL, "C,C", when, flags},                            \
@@ -63,22 +65,26 @@ enum {
     {(first) + DOWN, side ".layers.%.fc2.weight", NULL, "C," F, when, flags},                                       \
     {(first) + DOWN_BIAS, side ".layers.%.fc2.bias", NULL, "C", when, flags}
 
-/* C hidden, V vocabulary, P positions, J and I intermediate of encoder and decoder, S width of the states attended across to */
+/* C hidden, V vocabulary, P and E positions of decoder and encoder, B bands, J and I intermediate of encoder and decoder, S width of the states attended across to */
 static const mmi_weight_row rows[] = {
     {TOKENS, "shared.weight|decoder.embed_tokens.weight|encoder.embed_tokens.weight", NULL, "V,C", TIED, 0},
     {TOKENS, "decoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE},
-    {SOURCE_TOKENS, "encoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED | ENCODES, MMI_ROW_TABLE}, /* or TOKENS */
-    {HEAD, "lm_head.weight|output_projection.weight", NULL, "V,C", TIED, MMI_ROW_OPTIONAL},                     /* or TOKENS */
-    {HEAD, "lm_head.weight|output_projection.weight", NULL, "V,C", UNTIED, 0},
+    {SOURCE_TOKENS, "encoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED | READS, MMI_ROW_TABLE}, /* or TOKENS */
+    {HEAD, "lm_head.weight|output_projection.weight|proj_out.weight", NULL, "V,C", TIED, MMI_ROW_OPTIONAL},                     /* or TOKENS */
+    {HEAD, "lm_head.weight|output_projection.weight|proj_out.weight", NULL, "V,C", UNTIED, 0},
     {HEAD_BIAS, "final_logits_bias", NULL, "V", ENCODES, MMI_ROW_OPTIONAL},
-    SIDE_ROWS(SOURCE, "encoder", "J", ENCODES, 0),
-    SIDE_ROWS(TARGET, "decoder", "I", 0, MMI_ROW_DECODER),
+    {CONV1, "encoder.conv1.weight", NULL, "C,B,3", HEARS, 0},
+    {CONV1_BIAS, "encoder.conv1.bias", NULL, "C", HEARS, 0},
+    {CONV2, "encoder.conv2.weight", NULL, "C,C,3", HEARS, 0},
+    {CONV2_BIAS, "encoder.conv2.bias", NULL, "C", HEARS, 0},
+    SIDE_ROWS(SOURCE, "encoder", "E", "J", ENCODES, 0),
+    SIDE_ROWS(TARGET, "decoder", "P", "I", 0, MMI_ROW_DECODER),
     {CROSS_NORM, "decoder.layers.%.encoder_attn_layer_norm.weight", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_NORM_BIAS, "decoder.layers.%.encoder_attn_layer_norm.bias", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_Q, "decoder.layers.%.encoder_attn.q_proj.weight", NULL, "C,C", 0, MMI_ROW_DECODER},
     {CROSS_Q_BIAS, "decoder.layers.%.encoder_attn.q_proj.bias", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_K, "decoder.layers.%.encoder_attn.k_proj.weight", NULL, "C,S", 0, MMI_ROW_DECODER},
-    {CROSS_K_BIAS, "decoder.layers.%.encoder_attn.k_proj.bias", NULL, "C", 0, MMI_ROW_DECODER},
+    {CROSS_K_BIAS, "decoder.layers.%.encoder_attn.k_proj.bias", NULL, "C", KEY_BIAS, MMI_ROW_DECODER},
     {CROSS_V, "decoder.layers.%.encoder_attn.v_proj.weight", NULL, "C,S", 0, MMI_ROW_DECODER},
     {CROSS_V_BIAS, "decoder.layers.%.encoder_attn.v_proj.bias", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_O, "decoder.layers.%.encoder_attn.out_proj.weight", NULL, "C,C", 0, MMI_ROW_DECODER},
@@ -91,7 +97,9 @@ static int64_t dimension(const mm_model *m, char letter)
     switch (letter) {
     case 'C': return m->info.hidden;
     case 'V': return m->info.vocabulary;
-    case 'P': return m->info.context + POSITION_OFFSET;
+    case 'P': return m->info.context + c->position_offset;
+    case 'E': return c->source_positions;
+    case 'B': return c->bands;
     case 'J': return c->source_intermediate;
     case 'I': return c->intermediate;
     case 'S': return c->states;
@@ -115,10 +123,12 @@ static mm_status read_encoder(mm_context *ctx, mm_model *m, const mmi_json *doc,
 
     if ((st = mmi_json_i64(ctx, doc, root, "encoder_layers", 1, 1, 4096, &info->layers))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "encoder_attention_heads", 1, 1, 4096, &c->source_heads))) return st;
+    c->source_positions = info->context + c->position_offset;
     if ((st = mmi_json_i64(ctx, doc, root, "encoder_ffn_dim", 1, 1, 1 << 20, &c->source_intermediate))) return st;
     info->features |= ENCODES;
     info->fusion = MMI_FUSION_CROSS;
-    info->text_is_source = 1;
+    info->text_is_source = !(info->features & HEARS);
+    if (info->text_is_source) info->features |= READS;
     info->ids_input = "decoder_input_ids";
     return check_heads(ctx, m, doc, "encoder_attention_heads", c->source_heads);
 }
@@ -152,18 +162,39 @@ static mm_status read_common(mm_context *ctx, mm_model *m, const mmi_json *doc, 
     return strstr(m->class_name, "ForConditionalGeneration") ? read_encoder(ctx, m, doc, root) : MM_OK;
 }
 
+static mm_status read_whisper(mm_context *ctx, mm_model *m, const mmi_json *doc)
+{
+    const mmi_json_node *root = mmi_json_root(doc);
+    bart_config *c = m->config;
+    int64_t context = 448;
+    mm_status st;
+
+    m->info.features = LEARNED | LAST_NORM | HEARS;
+    m->info.hears = 1;
+    if ((st = mmi_json_i64(ctx, doc, root, "max_target_positions", 1, 1, 1 << 22, &context))) return st;
+    if ((st = read_common(ctx, m, doc, context))) return st;
+    m->info.context = context;
+    c->scale = 0;
+    if ((st = mmi_json_i64(ctx, doc, root, "num_mel_bins", 1, 1, 512, &c->bands))) return st;
+    return mmi_json_i64(ctx, doc, root, "max_source_positions", 1, 1, 1 << 20, &c->source_positions);
+}
+
 static mm_status read_bart(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     bart_config *c = m->config;
 
     c->post_norm = 1;
-    m->info.features = LEARNED | EMBED_NORM;
+    c->position_offset = POSITION_OFFSET;
+    m->info.features = LEARNED | EMBED_NORM | KEY_BIAS;
     return read_common(ctx, m, doc, 1024);
 }
 
 static mm_status read_mbart(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
-    m->info.features = LEARNED | EMBED_NORM | LAST_NORM;
+    bart_config *c = m->config;
+
+    c->position_offset = POSITION_OFFSET;
+    m->info.features = LEARNED | EMBED_NORM | LAST_NORM | KEY_BIAS;
     return read_common(ctx, m, doc, 1024);
 }
 
@@ -178,7 +209,8 @@ static mm_status read_trocr(mm_context *ctx, mm_model *m, const mmi_json *doc)
     if ((st = mmi_json_bool(ctx, doc, root, "use_learned_position_embeddings", 0, &learned))) return st;
     if ((st = mmi_json_bool(ctx, doc, root, "layernorm_embedding", 0, &norm))) return st;
     c->post_norm = 1;
-    m->info.features = (learned ? LEARNED : 0) | (norm ? EMBED_NORM : 0);
+    c->position_offset = POSITION_OFFSET;
+    m->info.features = (learned ? LEARNED : 0) | (norm ? EMBED_NORM : 0) | KEY_BIAS;
     if ((st = read_common(ctx, m, doc, 512))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "cross_attention_hidden_size", 0, 1, 1 << 17, &c->states))) return st;
     if (learned) return MM_OK;
@@ -226,7 +258,7 @@ static mmi_value embed(mmi_io *io, int first, mmi_value table, const char *ids, 
     e.scale = c->scale;
     e.positions = mmi_io_require(io, positions, MM_DTYPE_I32, 2);
     e.position_table = mmi_io_weight(io, first + POSITIONS, -1);
-    e.first_position = POSITION_OFFSET;
+    e.first_position = c->position_offset;
     if (!e.position_table) {
         e.position_table = mmi_graph_weight(io->g, &io->model->position_table);
         e.first_position = 0;
@@ -235,15 +267,34 @@ static mmi_value embed(mmi_io *io, int first, mmi_value table, const char *ids, 
     return norm.w ? mmi_norm(io->g, x, &norm) : x;
 }
 
+/* Two convolutions over time, the second of which halves it: arXiv:2212.04356, section 2.2. */
+static mmi_value hear(mmi_io *io)
+{
+    const bart_config *c = io->model->config;
+    mmi_graph *g = io->g;
+    mmi_value x = mmi_io_require(io, "input_features", MM_DTYPE_F32, 3); /* [B, bands, T] */
+
+    if (g->status) return 0;
+    if (mmi_graph_look(g, x)->shape[1] != c->bands || mmi_graph_look(g, x)->shape[2] != 2 * c->source_positions) {
+        char text[128];
+        return mmi_graph_fail(g, MM_E_SHAPE, "input input_features is %s, expected %lld bands of %lld frames", mmi_graph_shape_text(g, x, text),
+                              (long long)c->bands, (long long)(2 * c->source_positions));
+    }
+    x = mmi_linear(g, mmi_windows(g, x, 3, 1, 1), mmi_io_weight(io, CONV1, -1), mmi_io_weight(io, CONV1_BIAS, -1), MMI_ACT_GELU);
+    x = mmi_windows(g, mmi_transpose(g, x), 3, 2, 1);
+    x = mmi_linear(g, x, mmi_io_weight(io, CONV2, -1), mmi_io_weight(io, CONV2_BIAS, -1), MMI_ACT_GELU); /* [B, T / 2, C] */
+    return mmi_add(g, x, mmi_weight_value(g, mmi_io_weight(io, SOURCE + POSITIONS, -1)));
+}
+
 static mmi_value encode(mmi_io *io, mmi_value bias)
 {
     const bart_config *c = io->model->config;
     const mmi_model_info *info = &io->model->info;
     mmi_graph *g = io->g;
-    mmi_value tokens = mmi_io_weight(io, SOURCE_TOKENS, -1);
-    mmi_value x = embed(io, SOURCE, tokens ? tokens : mmi_io_weight(io, TOKENS, -1), "input_ids", "position_ids"); /* [B, S, C] */
+    mmi_value tokens = mmi_io_weight(io, SOURCE_TOKENS, -1), x; /* [B, S, C] */
     mmi_norm_spec norm = norm_of(io, SOURCE + FINAL_NORM, -1);
 
+    x = info->features & HEARS ? hear(io) : embed(io, SOURCE, tokens ? tokens : mmi_io_weight(io, TOKENS, -1), "input_ids", "position_ids");
     for (int64_t l = 0; l < info->layers && !g->status; l++) {
         mmi_encoder_block_spec b = {0};
         b.post_norm = c->post_norm;
@@ -288,7 +339,7 @@ static mmi_value decode(mmi_io *io, mmi_value x, mmi_value mask, mmi_value state
     return norm.w ? mmi_norm(g, x, &norm) : x;
 }
 
-/* input_ids, position_ids, attention_mask [B, S] of the encoder, decoder_* [B, T] -> logits [B, T, V], encoder_last_hidden_state [B, S, C].
+/* input_ids, position_ids, attention_mask [B, S] (or input_features [B, bands, 2 S]) of the encoder, decoder_* [B, T] -> logits [B, T, V], encoder_last_hidden_state [B, S, C].
  * The decoder alone: input_ids, position_ids, attention_mask [B, T]; encoder_hidden_states [B, N, S], encoder_attention_mask [B, N] ->
  * last_hidden_state, logits */
 static void build(mmi_io *io)
@@ -334,4 +385,11 @@ const mmi_architecture mmi_mbart = {
 const mmi_architecture mmi_trocr = {
     .name = "trocr", .classes = trocr_classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .config_bytes = sizeof(bart_config), .read_hf = read_trocr, .dimension = dimension, .prepare = prepare_trocr, .build = build,
+};
+
+static const char *const whisper_classes[] = {"WhisperForConditionalGeneration", NULL};
+
+const mmi_architecture mmi_whisper = {
+    .name = "whisper", .classes = whisper_classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .config_bytes = sizeof(bart_config), .read_hf = read_whisper, .dimension = dimension, .build = build,
 };

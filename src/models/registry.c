@@ -15,7 +15,7 @@
 
 static const mmi_architecture *const architectures[] = {
     &mmi_llama, &mmi_bert, &mmi_vit, &mmi_dinov2,
-    &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
+    &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
 };
 

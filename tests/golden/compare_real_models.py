@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Hold the mm command against other engines on the real models. Not part of `make check`: it needs the models (`make models`,
-`sh examples/fetch_models.sh vision`) and the packages torch, transformers, gguf, safetensors, pillow and llama-cpp-python.
+`sh examples/fetch_models.sh vision`) and the packages torch, transformers, gguf, safetensors, pillow and llama-cpp-python; speech also needs espeak-ng
+(the command) and a Whisper directory.
 
-usage: compare_real_models.py (generate|embed|vision) MODEL [--mm build/mm]
+usage: compare_real_models.py (generate|embed|vision|speech) MODEL [--mm build/mm]
 """
 import argparse
 import json
@@ -153,10 +154,98 @@ def vision(path, mm):
     print(f"{len(names)} pictures, largest relative error {worst:.2e}")
     return worst > 1e-4 or len(names) < 5
 
+SENTENCES = [
+    "The train to the coast leaves at half past seven in the morning.", "Please put the blue cup on the shelf beside the window.",
+    "Nobody expected the river to rise so quickly after the storm.", "My sister bought three kilograms of apples at the market.",
+    "A good engineer measures first and changes the program afterwards.", "The museum is closed on Mondays, but the garden stays open.",
+    "Could you tell me how to get to the central station?", "In winter the lake freezes, and children skate on the ice.",
+    "He read the letter twice before he answered his friend.", "The small library holds more than two hundred old maps."]
+
+
+def words(text):
+    return "".join(c.lower() if c.isalnum() or c == "'" else " " for c in text).split()
+
+
+def word_errors(said, heard):
+    """Substitutions, insertions and deletions from one list of words to the other."""
+    row = list(range(len(heard) + 1))
+    for i, a in enumerate(said, 1):
+        last, row[0] = row[0], i
+        for j, b in enumerate(heard, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (a != b))
+    return row[-1]
+
+
+def speech(path, mm):
+    """Ten spoken sentences, and all of them as one long sound, beside transformers; and how many words are wrong."""
+    import wave
+
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperFeatureExtractor, AutoTokenizer
+    model = WhisperForConditionalGeneration.from_pretrained(path).eval()
+    extractor = WhisperFeatureExtractor.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    different = errors = errors_theirs = total = 0
+    everything = []
+    with tempfile.TemporaryDirectory() as d:
+        for n, sentence in enumerate(SENTENCES):
+            subprocess.run(["espeak-ng", "-v", "en-us", "-s", "150", "-w", f"{d}/a.wav", sentence], check=True)
+            # to 16 kHz by numpy alone: both get the same samples
+            with wave.open(f"{d}/a.wav") as w:
+                rate, x = w.getframerate(), np.frombuffer(w.readframes(w.getnframes()), np.int16) / 32768
+            at = np.arange(int(len(x) * 16000 / rate)) * rate / 16000
+            y = np.interp(at, np.arange(len(x)), x).astype(np.float32)
+            everything += [y, np.zeros(8000, np.float32)]
+            heard, theirs = one_sound(mm, path, d, y, model, extractor, tokenizer)
+            said = words(sentence)
+            errors += word_errors(said, words(heard))
+            errors_theirs += word_errors(said, words(theirs))
+            total += len(said)
+            different += heard != theirs
+            print(f"{n}: {'same' if heard == theirs else 'DIFFERENT'}  {heard!r}" + ("" if heard == theirs else f"  transformers: {theirs!r}"))
+        print(f"word error rate {errors / total:.3f}, transformers {errors_theirs / total:.3f}, {different} of {len(SENTENCES)} differ")
+        long = np.concatenate(everything)
+        save_wav(f"{d}/long.wav", long)
+        mine = [json.loads(line) for line in run(mm, "transcribe", path, "--audio", f"{d}/long.wav", "--json").splitlines()]
+        with wave.open(f"{d}/long.wav") as w:
+            long = np.frombuffer(w.readframes(w.getnframes()), np.int16).astype(np.float32) / 32768
+        features = extractor(long, sampling_rate=16000, return_tensors="pt", truncation=False, padding="longest").input_features
+        with torch.no_grad():
+            out = model.generate(features, return_timestamps=True, return_segments=True)
+        segments = [(float(s["start"]), float(s["end"]), tokenizer.decode(s["tokens"], skip_special_tokens=True)) for s in out["segments"][0]]
+        same = [(round(s["begin"], 2), round(s["end"], 2), s["text"]) for s in mine] == [(round(a, 2), round(b, 2), t) for a, b, t in segments]
+        print(f"{len(long) / 16000:.1f} seconds in one: {len(mine)} segments, {'same' if same else 'DIFFERENT'}")
+        if not same:
+            print(mine, segments, sep="\n")
+    return different or not same
+
+
+def save_wav(path, samples):
+    import wave
+    with wave.open(path, "wb") as w:
+        w.setnchannels(1)
+        w.setsampwidth(2)
+        w.setframerate(16000)
+        w.writeframes((np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes())
+
+
+def one_sound(mm, path, folder, samples, model, extractor, tokenizer):
+    import wave
+
+    import torch
+    save_wav(f"{folder}/b.wav", samples)
+    with wave.open(f"{folder}/b.wav") as w:
+        samples = np.frombuffer(w.readframes(w.getnframes()), np.int16).astype(np.float32) / 32768
+    heard = run(mm, "transcribe", path, "--audio", f"{folder}/b.wav").rstrip("\n")
+    features = extractor(samples, sampling_rate=16000, return_tensors="pt").input_features
+    with torch.no_grad():
+        ids = model.generate(features)
+    return heard, tokenizer.batch_decode(ids, skip_special_tokens=True)[0]
+
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser()
-    p.add_argument("what", choices=["generate", "embed", "vision"])
+    p.add_argument("what", choices=["generate", "embed", "vision", "speech"])
     p.add_argument("model")
     p.add_argument("--mm", default="build/mm")
     a = p.parse_args()

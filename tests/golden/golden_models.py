@@ -7,6 +7,7 @@ eager attention. Each script (make_models.py, make_<family>_models.py) owns one 
     models/<family>.cases.txt           a line a forward case:   PATH CASE KIND
     models/<family>.greedy.txt          a line a greedy case:    PATH CASE
     models/<family>.beams.txt           a line a beam search:    PATH CASE
+    models/<family>.media.txt           a line a greedy case of a session with media: PATH CASE
     models/<name>/                      the model
     models/<name>/<case>.in.safetensors, <case>.out.safetensors
 
@@ -28,7 +29,7 @@ from transformers import logging
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE / "models"
-CASES, GREEDY, BEAMS, STARTED = [], [], [], set()
+CASES, GREEDY, BEAMS, MEDIA, STARTED = [], [], [], [], set()
 GREEDY_TOKENS = 24
 LEAST_MARGIN = 0.02  # of the largest logit between the best and the second token of every greedy step
 
@@ -172,6 +173,20 @@ def pixels_of(seed, shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def greedy_margin(logits):
+    """The distance from the best to the second, relative to the largest logit."""
+    top = logits[torch.isfinite(logits)].topk(2).values
+    return float((top[0] - top[1]) / logits[torch.isfinite(logits)].abs().max())
+
+
+def write_media(name, case, media, prompt, generated):
+    """A greedy case of a session: the tensors of one medium as its processor makes them, the prompt's ids [1, P], placeholders among them
+    (or what an answer begins with, behind the start token), and the ids generated from it [1, N]."""
+    save_file(dict({k: v.contiguous() for k, v in media.items()}, prompt_ids=prompt[0].to(torch.int32), generated_ids=generated[0].to(torch.int32)),
+              ROOT / name / f"{case}.media.safetensors")
+    MEDIA.append(f"{name} {case}")
+
+
 EARLY_STOPPING = {False: 0, True: 1, "never": 2}
 
 
@@ -216,6 +231,8 @@ def run(family, *makers):
             f.chmod(0o644)
     (ROOT / f"{family}.cases.txt").write_text("".join(line + "\n" for line in CASES))
     (ROOT / f"{family}.greedy.txt").write_text("".join(line + "\n" for line in GREEDY))
+    if MEDIA:
+        (ROOT / f"{family}.media.txt").write_text("".join(line + "\n" for line in MEDIA))
     if BEAMS:
         (ROOT / f"{family}.beams.txt").write_text("".join(line + "\n" for line in BEAMS))
     size = sum(f.stat().st_size for name in STARTED for f in (ROOT / name).rglob("*") if f.is_file())

@@ -1,4 +1,4 @@
-/* Sessions against transformers' generate: beam search with the scores it gives, from tokens and from the media of tiny checkpoints, which
+/* Sessions against transformers' generate: greedy and beam search with the scores it gives, from tokens and from the media of tiny checkpoints, which
  * are handed over as their processors would make them. SPDX-License-Identifier: MIT */
 #include "model_fixture.h"
 
@@ -7,7 +7,7 @@
 #include "session.h"
 #include "session_media.h"
 
-enum { LEAST_BEAMS = 6 };
+enum { LEAST_BEAMS = 6, LEAST_MEDIA = 3 };
 
 static int32_t number(const mm_tensor_map *map, const char *name) { return *(const int32_t *)mm_tensor_const_data(mm_tensor_map_get(map, name)); }
 
@@ -82,32 +82,83 @@ static void search(mm_context *ctx, const char *name, const char *file)
     mm_model_release(model);
 }
 
-static void test_beams_equal_transformers(void **state)
+static void generate(mm_context *ctx, const char *name, const char *file)
+{
+    for (int64_t type = MM_DTYPE_F32; type <= MM_DTYPE_F16; type++) {
+        mm_model *model = open_golden(ctx, name);
+        mm_tensor_map *map = read_golden(ctx, name, file, "media");
+        const mm_tensor *want = mm_tensor_map_get(map, "generated_ids");
+        size_t count = (size_t)mm_tensor_elements(want), before;
+        mm_session *s = NULL, *fork = NULL;
+        const float *logits = NULL;
+
+        ok(ctx, mm_session_create(ctx, model, &s));
+        ok(ctx, mm_session_set_i64(s, MM_SESSION_KV_TYPE, type));
+        ok(ctx, mm_session_set_i64(s, MM_SESSION_MAX_TOKENS, (int64_t)count));
+        append_media(ctx, s, map);
+        append_ids(ctx, s, map, "input_ids");
+        append_ids(ctx, s, map, "prompt_ids");
+        ok(ctx, mm_session_logits(s, &logits)); /* reads the prompt */
+        before = mm_session_length(s);
+        ok(ctx, mm_session_fork(s, &fork));
+        for (int i = 0; i < 2; i++) { /* a fork goes on alike */
+            mm_session *g = i ? fork : s;
+            ok(ctx, mm_session_generate(g, NULL, NULL, NULL));
+            assert_int_equal(mm_session_length(g), before + count);
+            for (size_t t = 0; t < count; t++)
+                if (mm_session_tokens(g)[before + t] != ((const int32_t *)mm_tensor_const_data(want))[t])
+                    fail_msg("%s %s: generated token %zu is %d, expected %d", name, file, t, mm_session_tokens(g)[before + t],
+                             ((const int32_t *)mm_tensor_const_data(want))[t]);
+        }
+        mm_session_destroy(fork);
+        mm_session_destroy(s);
+        mm_tensor_map_destroy(map);
+        mm_model_release(model);
+    }
+}
+
+static size_t for_each_line(mm_context *ctx, const char *pattern, void (*fn)(mm_context *ctx, const char *name, const char *file))
 {
     glob_t files;
     char line[192], name[64], file[64];
-    mm_context *ctx = NULL;
     size_t n = 0;
-    (void)state;
 
-    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
-    assert_int_equal(glob(MODELS "*.beams.txt", 0, NULL, &files), 0);
+    assert_int_equal(glob(pattern, 0, NULL, &files), 0);
     for (size_t i = 0; i < files.gl_pathc; i++) {
         FILE *list = fopen(files.gl_pathv[i], "r");
         assert_non_null(list);
         for (; fgets(line, sizeof line, list); n++) {
             assert_int_equal(sscanf(line, "%63s %63s", name, file), 2);
-            search(ctx, name, file);
+            fn(ctx, name, file);
         }
         (void)fclose(list);
     }
     globfree(&files);
-    assert_true(n >= LEAST_BEAMS);
+    return n;
+}
+
+static void test_beams_equal_transformers(void **state)
+{
+    mm_context *ctx = NULL;
+    (void)state;
+
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    assert_true(for_each_line(ctx, MODELS "*.beams.txt", search) >= LEAST_BEAMS);
+    mm_context_destroy(ctx);
+}
+
+static void test_media_equal_transformers(void **state)
+{
+    mm_context *ctx = NULL;
+    (void)state;
+
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    assert_true(for_each_line(ctx, MODELS "*.media.txt", generate) >= LEAST_MEDIA);
     mm_context_destroy(ctx);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_beams_equal_transformers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_beams_equal_transformers), cmocka_unit_test(test_media_equal_transformers)};
     return cmocka_run_group_tests_name("golden_sessions", tests, NULL, NULL);
 }
