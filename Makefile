@@ -131,7 +131,7 @@ check-all: check asan ubsan tsan fuzz ## check, the sanitizers, and a short fuzz
 
 SANITIZED = $(MAKE) --no-print-directory check-sanitized
 asan: ## the C tests under AddressSanitizer with leak detection
-	@ASAN_OPTIONS=detect_leaks=1 $(SANITIZED) B=build/asan L=build/asan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer"
+	@ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tests/lsan.supp $(SANITIZED) B=build/asan L=build/asan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer"
 ubsan: ## the C tests under UndefinedBehaviorSanitizer
 	@$(SANITIZED) B=build/ubsan L=build/ubsan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=undefined -fno-sanitize-recover=undefined"
 tsan: ## the C tests under ThreadSanitizer (but the one of chat templates, which has no threads and takes a quarter of an hour so)
