@@ -1,55 +1,37 @@
-/* From a picture to what a vision model takes: the image processors of Hugging Face that resize, crop, rescale and
- * normalize one picture to one array, as transformers' PIL-based classes compute it.
- *
- * The processor is a plain description read from preprocessor_config.json; each step is a function of its own in
- * preprocess.c, and resizing takes a window. A processor that makes several arrays from a picture (tiles, patches in an
- * order of its own) is another description with another function over the same steps.
+/* From pictures to what a vision model takes: the image processors of Hugging Face, as transformers' PIL-based classes
+ * compute them. The description of a processor is in processor_config.h, the steps in pixels.h, and one file makes each
+ * family of arrays: this one, preprocess_tiles.c and preprocess_patches.c.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_PREPROCESS_H
 #define MMI_PREPROCESS_H
 
 #include "image.h"
-#include "json.h"
-#include "resize.h"
+#include "mm_tensor.h"
+#include "processor_config.h"
 
-/* How the size to resize to follows from the size of the picture. */
-typedef enum {
-    MMI_SIZE_EXACT,            /* height x width */
-    MMI_SIZE_SHORTEST,         /* the shorter side becomes `shortest`, the longer one in proportion */
-    MMI_SIZE_SHORTEST_LONGEST, /* so, but less where the longer side would pass `longest` */
-    MMI_SIZE_INSIDE            /* as large as fits into height x width, in proportion */
-} mmi_size_rule;
-
+/* What became of one picture: from this a model writes its image tokens. */
 typedef struct {
-    int do_resize, do_center_crop, do_rescale, do_normalize, do_pad;
-    mmi_size_rule size_rule;
-    size_t height, width, shortest, longest;
-    mmi_filter resample;
-    size_t crop_height, crop_width;
-    size_t pad_height, pad_width; /* zeros below and to the right, after normalizing */
-    double rescale_factor;
-    double mean[3], std[3];
-} mmi_image_processor;
+    size_t width, height; /* after resizing: of the picture, or for MMI_LAYOUT_PLANES and _PAGE of the array */
+    size_t rows, cols;    /* of tiles (SPLIT, 0: not split; CANVAS) or of patches (GRID, PATCHES); 0 for the others */
+    size_t tiles;         /* arrays that it fills: the tiles and, for SPLIT, the whole picture as the last; 1 for the others */
+} mmi_image_layout;
 
-/* Sides named in a preprocessor_config.json, and pixels of one processed picture. */
-enum { MMI_PROCESSOR_MAX_SIDE = 65536, MMI_PROCESSOR_MAX_PIXELS = 1 << 26 };
-
-/* Read a preprocessor_config.json, or a processor_config.json that holds one as "image_processor".
+/* Process the n pictures of one prompt (1 or more), in their order.
  *
- *   type  the class to take when the document names none, such as "ViTImageProcessor" (the model's own);
- *         NULL: a document without a class is refused
+ *   out      receives the tensors under transformers' names; the caller destroys it; NULL after a failure
+ *   layouts  [n], filled; or NULL
  *
- * A missing key has the default of its class; keys that the class does not have are passed over, as transformers does.
- * MM_E_FORMAT or MM_E_UNSUPPORTED name the document and the key. */
-mm_status mmi_image_processor_from_json(mm_context *ctx, const mmi_json *doc, const char *type, mmi_image_processor *out);
-
-/* The size of what mmi_preprocess_image makes from a picture of width x height pixels.
- * MM_E_SHAPE: a side would be 0, or the picture is larger than the padded size; MM_E_LIMIT. */
-mm_status mmi_image_processor_output_size(mm_context *ctx, const mmi_image_processor *p, size_t width, size_t height,
-                                          size_t *out_width, size_t *out_height);
-
-/* Process one picture into `out`: [3, out_height, out_width] float32, one plane for each of R, G and B.
- * As mmi_image_processor_output_size, and MM_E_OVERFLOW, MM_E_NOMEM or MM_E_CANCELLED. */
-mm_status mmi_preprocess_image(mm_context *ctx, const mmi_image_processor *p, const mmi_image *image, float *out);
+ * All have "pixel_values", float32:
+ *   PLANES, PAGE  [n, 3, H, W]; the pictures must all come out in one size
+ *   SPLIT         [1, tiles of all, 3, side, side], and with do_pad "pixel_attention_mask" [1, tiles, side, side] of ones
+ *   CANVAS        [1, n, max_tiles, 3, side, side], "aspect_ratio_ids" [1, n], "aspect_ratio_mask" [1, n, max_tiles], "num_tiles" [1, n]
+ *   GRID          [patches of all, 3 * temporal * patch * patch], "image_grid_thw" [n, 3]
+ *   PATCHES       [n, max_patches, patch * patch * 3], "pixel_attention_mask" [n, max_patches], "spatial_shapes" [n, 2]
+ * Integers are int64, but the mask of PATCHES is int32.
+ *
+ * MM_E_SHAPE (a side would be 0, the sides are too far apart, they do not divide into patches, sizes that do not stack),
+ * MM_E_LIMIT, MM_E_OVERFLOW, MM_E_NOMEM or MM_E_CANCELLED. */
+mm_status mmi_image_processor_run(mm_context *ctx, const mmi_image_processor *p, const mmi_image *const *images, size_t n,
+                                  mm_tensor_map **out, mmi_image_layout *layouts);
 
 #endif

@@ -123,23 +123,17 @@ cleanup:
 
 mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out)
 {
-    int64_t shape[4] = {1, 3, 0, 0};
-    size_t width = 0, height = 0;
+    mm_tensor_map *map = NULL;
     mm_status st;
 
     *out = NULL;
     if (!m->info.sees) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s takes no images", m->path);
     if (!m->has_processor) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no preprocessor_config.json that libmm supports", m->path);
-    if ((st = mmi_image_processor_output_size(ctx, &m->processor, image->width, image->height, &width, &height))) return st;
-    shape[2] = (int64_t)height;
-    shape[3] = (int64_t)width;
-    if ((st = mm_tensor_create(ctx, MM_DTYPE_F32, 4, shape, out))) return st;
-    st = mmi_preprocess_image(ctx, &m->processor, image, mm_tensor_data(*out));
-    if (st) {
-        mm_tensor_release(*out);
-        *out = NULL;
-    }
-    return st;
+    if ((st = mmi_image_processor_run(ctx, &m->processor, &image, 1, &map, NULL))) return st;
+    *out = mm_tensor_map_get(map, "pixel_values");
+    mm_tensor_retain(*out);
+    mm_tensor_map_destroy(map);
+    return MM_OK;
 }
 
 /* One named output of a picture. */

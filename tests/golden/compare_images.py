@@ -23,6 +23,7 @@ import warnings
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file
 
 import make_images as make
 
@@ -160,51 +161,80 @@ class Comparison:
         ours = self.driver.ask("window", path, w, h, kind, x, y, ww, hh)
         return self.differs(f"window of {w} {h} by {kind}", ours, theirs.crop((x, y, x + ww, y + hh)))
 
-    def preprocess(self):
+    def size_config(self, kind):
         rng = self.rng
-        kind = str(rng.choice(["ViT", "Bit", "CLIP", "DeiT", "Siglip", "Blip", "Pvt", "ChineseCLIP"]))
-        config = {"image_processor_type": kind + "ImageProcessor" + str(rng.choice(["", "Fast"])), "resample": int(rng.integers(0, 6))}
         a, b = (int(rng.integers(1, 150)) for _ in range(2))
-        rule = rng.integers(0, 6)
-        config["size"] = [a, {"height": a, "width": b}, {"shortest_edge": a}, {"shortest_edge": min(a, b), "longest_edge": max(a, b)},
-                          {"max_height": a, "max_width": b}, [a, b]][rule]
-        if rng.random() < 0.6:
-            config["do_center_crop"] = bool(rng.random() < 0.7)
-            height, width = (int(rng.integers(1, 150)) for _ in range(2))
-            config["crop_size"] = height if rng.random() < 0.5 else {"height": height, "width": width}
-        elif kind not in ("Bit", "CLIP", "DeiT", "ChineseCLIP"):
-            config["do_center_crop"] = False
+        square = {"size": {"height": a, "width": a}} if rng.random() < 0.5 else {"size": a}
+        if kind == "Mllama":
+            return dict(square, max_image_tiles=int(rng.integers(1, 10)))
+        if kind == "Siglip2":
+            return {"patch_size": int(rng.integers(1, 20)), "max_num_patches": int(rng.integers(1, 150))}
+        if kind == "Qwen2VL":
+            least, most = sorted(int(np.exp(v)) for v in rng.uniform(0, 11, 2))
+            size = {"size": {"shortest_edge": least, "longest_edge": most}} if rng.random() < 0.5 else {"min_pixels": least, "max_pixels": most}
+            return dict(size, patch_size=int(rng.integers(1, 16)), merge_size=int(rng.integers(1, 4)), temporal_patch_size=int(rng.integers(1, 4)))
+        if kind in ("Idefics3", "SmolVLM"):
+            size = {"longest_edge": int(rng.integers(1, 200))} if rng.random() < 0.8 else {"height": a, "width": b}
+            return {"size": size, "max_image_size": {"longest_edge": int(rng.integers(8, 60))}, "do_image_splitting": bool(rng.random() < 0.8)}
+        if kind == "Donut":
+            return {"size": [a, [a, b], {"height": a, "width": b}][rng.integers(0, 3)], "do_thumbnail": bool(rng.random() < 0.8),
+                    "do_align_long_axis": bool(rng.random() < 0.5), "do_pad": bool(rng.random() < 0.8)}
+        rules = [a, {"height": a, "width": b}, {"shortest_edge": a}, {"shortest_edge": min(a, b), "longest_edge": max(a, b)},
+                 {"max_height": a, "max_width": b}, [a, b]]
+        return {"size": rules[rng.integers(0, len(rules))], **({"do_pad": bool(rng.random() < 0.6)} if kind == "Llava" else {})}
+
+    def random_config(self):
+        rng = self.rng
+        kind = str(rng.choice(["ViT", "Bit", "CLIP", "DeiT", "Siglip", "Blip", "Pvt", "ChineseCLIP", "Llava", "Donut", "Idefics3", "SmolVLM",
+                               "Mllama", "Qwen2VL", "Siglip2"]))
+        config = {"image_processor_type": kind + "ImageProcessor" + str(rng.choice(["", "Fast"])), "resample": int(rng.integers(0, 6))}
+        config.update(self.size_config(kind))
+        if kind not in ("Idefics3", "SmolVLM", "Mllama", "Qwen2VL", "Siglip2"):
+            if rng.random() < 0.6:
+                config["do_center_crop"] = bool(rng.random() < 0.7)
+                height, width = (int(rng.integers(1, 150)) for _ in range(2))
+                config["crop_size"] = height if rng.random() < 0.5 else {"height": height, "width": width}
+            elif kind not in ("Bit", "CLIP", "DeiT", "ChineseCLIP", "Llava"):
+                config["do_center_crop"] = False
         if rng.random() < 0.5:
             config["image_mean"] = [float(v) for v in rng.random(3)]
             config["image_std"] = [float(v) + 0.01 for v in rng.random(3)]
         for key in ("do_rescale", "do_normalize", "do_resize"):
-            if rng.random() < 0.15:
+            if rng.random() < 0.15 and (kind, key) != ("Mllama", "do_resize"):
                 config[key] = False
         if rng.random() < 0.2:
             config["rescale_factor"] = float(rng.random() / 100)
-        w, h = random_side(rng, 200), random_side(rng, 200)
-        image = Image.fromarray(rng.integers(0, 256, (h, w, 3)).astype(np.uint8))
-        path = os.path.join(self.folder, "picture.png")
-        image.save(path, compress_level=1)
+        return config if rng.random() < 0.5 else {"image_processor": config}
+
+    def preprocess(self):
+        config, images, paths = self.random_config(), [], []
+        for i in range(1 if self.rng.random() < 0.7 else int(self.rng.integers(1, 4))):
+            w, h = random_side(self.rng, 200), random_side(self.rng, 200)
+            images.append(Image.fromarray(self.rng.integers(0, 256, (h, w, 3)).astype(np.uint8)))
+            paths.append(os.path.join(self.folder, f"picture{i}.png"))
+            images[-1].save(paths[-1], compress_level=1)
         try:
-            theirs = make.processed(config, image)
-        except ValueError as e:
+            theirs = make.all_arrays(config, images)
+        except (ValueError, RuntimeError, np.exceptions.AxisError) as e:
             theirs = str(e)
-        ours = self.driver.ask("preprocess", path, self.write("config.json", json.dumps(config).encode()))
+        out = os.path.join(self.folder, "out.safetensors")
+        ours = self.driver.ask("preprocess", self.write("config.json", json.dumps(config).encode()), out, *paths)
+        what = f"preprocess {config} of {[i.size for i in images]}"
         if isinstance(theirs, str) or isinstance(ours, str):
             if isinstance(theirs, str) and isinstance(ours, str):
                 return 0
-            print(f"preprocess {config} of {w} x {h}: {ours if isinstance(ours, str) else 'done'}; transformers: "
-                  f"{theirs if isinstance(theirs, str) else theirs.shape}")
+            print(f"{what}: {ours if isinstance(ours, str) else 'done'}; transformers: {theirs if isinstance(theirs, str) else 'done'}")
             return 1
-        if (3, ours[1], ours[0]) != theirs.shape or ours[2] != theirs.tobytes():
-            if (3, ours[1], ours[0]) == theirs.shape:
-                a = np.frombuffer(ours[2], np.float32).reshape(theirs.shape)
-                apart = f"{np.count_nonzero(a != theirs)} of {a.size} numbers, at most by {np.abs(a - theirs).max()}"
-            else:
-                apart = f"size {ours[:2]} {theirs.shape}"
-            print(f"preprocess {config} of {w} x {h}: {apart}")
+        ours = load_file(out)
+        theirs = {k: v for k, v in theirs.items() if k not in ("rows", "cols")}
+        if ours.keys() != theirs.keys():
+            print(f"{what}: {sorted(ours)} {sorted(theirs)}")
             return 1
+        for name, a in theirs.items():
+            if ours[name].shape != a.shape or ours[name].dtype != a.dtype or ours[name].tobytes() != a.tobytes():
+                apart = f"{np.count_nonzero(ours[name] != a)} of {a.size}" if ours[name].shape == a.shape else f"{ours[name].shape} {a.shape}"
+                print(f"{what}: {name} {ours[name].dtype} {a.dtype} differ: {apart}")
+                return 1
         return 0
 
     def truncate(self):

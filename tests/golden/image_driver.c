@@ -4,7 +4,7 @@
  *   decode FILE
  *   resize FILE WIDTH HEIGHT FILTER
  *   window FILE WIDTH HEIGHT FILTER X Y W H
- *   preprocess FILE CONFIG
+ *   preprocess CONFIG OUT FILE...        the arrays go to OUT, a .safetensors file
  *
  * The answer is "ok WIDTH HEIGHT BYTES\n" and the bytes, or "fail STATUS SENTENCE\n".
  * SPDX-License-Identifier: MIT */
@@ -16,13 +16,28 @@
 #include "preprocess.h"
 #include "resize.h"
 
-static mm_status answer(mm_context *ctx, char **field, int n)
+static mm_status preprocess(mm_context *ctx, char **field, int n)
+{
+    mmi_image *images[8] = {0};
+    mmi_json *doc = NULL;
+    mm_tensor_map *map = NULL;
+    mmi_image_processor p;
+    mm_status st = mmi_json_read(ctx, field[1], 1 << 20, &doc);
+
+    if (!st) st = mmi_image_processor_from_json(ctx, doc, NULL, &p);
+    for (int i = 3; i < n && !st; i++) st = mmi_image_read(ctx, field[i], MM_IMAGE_MAX_PIXELS, &images[i - 3]);
+    if (!st) st = mmi_image_processor_run(ctx, &p, (const mmi_image *const *)images, (size_t)n - 3, &map, NULL);
+    if (!st) st = mm_tensor_map_write(ctx, map, field[2]);
+    if (!st) printf("ok\t0\t0\t0\n");
+    for (int i = 0; i < 8; i++) mmi_image_destroy(images[i]);
+    mm_tensor_map_destroy(map);
+    mmi_json_destroy(doc);
+    return st;
+}
+
+static mm_status picture(mm_context *ctx, char **field, int n)
 {
     mmi_image *image = NULL, *resized = NULL;
-    mmi_json *doc = NULL;
-    float *planes = NULL;
-    mmi_image_processor p;
-    size_t w = 0, h = 0;
     mm_status st = mmi_image_read(ctx, field[1], MM_IMAGE_MAX_PIXELS, &image);
 
     if (!st && n >= 5) {
@@ -33,25 +48,10 @@ static mm_status answer(mm_context *ctx, char **field, int n)
         mmi_image_destroy(image);
         image = resized;
     }
-    if (!st && n == 3) {
-        st = mmi_json_read(ctx, field[2], 1 << 20, &doc);
-        if (!st) st = mmi_image_processor_from_json(ctx, doc, NULL, &p);
-        if (!st) st = mmi_image_processor_output_size(ctx, &p, image->width, image->height, &w, &h);
-        if (!st && !(planes = mmi_alloc_array(ctx, w * h, 3 * sizeof *planes))) st = MM_E_NOMEM;
-        if (!st) st = mmi_preprocess_image(ctx, &p, image, planes);
-    }
-    if (st) {
-        printf("fail\t%s\t%s\n", mm_status_name(st), mm_context_error(ctx));
-    } else if (planes) {
-        printf("ok\t%zu\t%zu\t%zu\n", w, h, w * h * 12);
-        fwrite(planes, 12, w * h, stdout);
-    } else {
+    if (!st) {
         printf("ok\t%zu\t%zu\t%zu\n", image->width, image->height, mmi_image_bytes(image));
         fwrite(image->pixels, 1, mmi_image_bytes(image), stdout);
     }
-    fflush(stdout);
-    mmi_free(planes);
-    mmi_json_destroy(doc);
     mmi_image_destroy(image);
     return st;
 }
@@ -72,7 +72,9 @@ int main(void)
                 field[n++] = p + 1;
             }
         if (n < 2) return 2;
-        (void)answer(ctx, field, n);
+        if (strcmp(field[0], "preprocess") ? picture(ctx, field, n) : preprocess(ctx, field, n))
+            printf("fail\t%s\t%s\n", mm_status_name(mm_context_error_status(ctx)), mm_context_error(ctx));
+        fflush(stdout);
     }
     mm_context_destroy(ctx);
     return 0;

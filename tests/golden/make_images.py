@@ -8,6 +8,9 @@ Needs Pillow, numpy, transformers; `make check` needs none of them, only what th
   images/resize.txt      W H OUT_W OUT_H FILTER CRC32      of Image.resize on the noise picture W x H (see noise())
   images/*.json          configs of image processors
   images/preprocess.txt  CONFIG W H OUT_W OUT_H CRC32 FIRST MIDDLE LAST   of the float32 planes made from noise W x H
+  images/processor_configs.txt  NAME JSON   of more image processors
+  images/processors.txt  CONFIG PICTURES NAME DTYPE SHAPE CRC32 FIRST MIDDLE LAST   of each array that the processor makes of the
+                         pictures (joined by +, each a file or the noise WxH); NAME is "refused" where transformers raises
 
 usage: make_images.py [DIRECTORY]
 SPDX-License-Identifier: MIT
@@ -252,12 +255,76 @@ CONFIGS = {
 PICTURES = [(1, 1), (64, 48), (48, 65), (90, 30), (31, 77), (56, 56), (200, 3)]
 
 
+IDEFICS = {"size": {"longest_edge": 4 * 24}, "max_image_size": {"longest_edge": 24}, "resample": 1}
+QWEN = {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "temporal_patch_size": 2, "merge_size": 2}
+PROCESSORS = {
+    "vit_mae": {"image_processor_type": "ViTImageProcessor", "size": 32, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
+    "trocr": {"image_processor_type": "DeiTImageProcessor", "size": {"height": 38, "width": 38}, "do_center_crop": False, "resample": 2},
+    "dinov2": {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 40}, "crop_size": 34},
+    "clip": {"image_processor_type": "CLIPImageProcessorFast", "size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}},
+    "siglip": {"image_processor_type": "SiglipImageProcessorPil", "size": {"height": 30, "width": 30}},
+    "paligemma": {"image_processor": {"image_processor_type": "SiglipImageProcessor", "size": {"height": 28, "width": 28}, "image_seq_length": 4,
+                                      "do_convert_rgb": None}, "processor_class": "PaliGemmaProcessor"},
+    "blip": {"image_processor_type": "BlipImageProcessor", "size": {"height": 30, "width": 42}},
+    "llava": {"image_processor_type": "LlavaImageProcessor", "size": {"shortest_edge": 30}, "crop_size": {"height": 26, "width": 30}},
+    "llava_pad": {"image_processor_type": "LlavaImageProcessorFast", "size": 30, "crop_size": 30, "do_pad": True},
+    "llava_pad_raw": {"image_processor_type": "LlavaImageProcessor", "do_pad": True, "do_resize": False, "crop_size": 50, "do_normalize": False,
+                      "image_mean": [0.9, 0.1, 0.999]},
+    "donut": {"image_processor_type": "DonutImageProcessor", "size": {"height": 64, "width": 48}},
+    "donut_turned": {"image_processor_type": "DonutImageProcessor", "size": [48, 64], "do_align_long_axis": True, "resample": 3},
+    "donut_wide": {"image_processor": {"image_processor_type": "DonutImageProcessor", "size": {"height": 33, "width": 77}, "do_align_long_axis": True,
+                                       "resample": 0}},
+    "donut_open": {"image_processor_type": "DonutImageProcessor", "size": 40, "do_pad": False, "do_rescale": False, "do_normalize": False},
+    "donut_no_resize": {"image_processor_type": "DonutImageProcessor", "size": [31, 40], "do_resize": False, "do_center_crop": True,
+                        "crop_size": [45, 20]},
+    "donut_large": {"image_processor_type": "DonutImageProcessor", "size": {"height": 64, "width": 48}, "do_thumbnail": False},
+    "idefics3": {"image_processor_type": "Idefics3ImageProcessor", **IDEFICS},
+    "idefics3_whole": {"image_processor_type": "Idefics3ImageProcessor", **IDEFICS, "do_image_splitting": False},
+    "idefics3_exact": {"image_processor": {"image_processor_type": "Idefics3ImageProcessorFast", "size": {"height": 50, "width": 70},
+                                           "max_image_size": {"longest_edge": 24}, "resample": 3}},
+    "smolvlm": {"image_processor_type": "SmolVLMImageProcessor", **IDEFICS, "do_normalize": False},
+    "smolvlm_no_resize": {"image_processor_type": "SmolVLMImageProcessor", **IDEFICS, "do_resize": False, "do_pad": False},
+    "mllama": {"image_processor_type": "MllamaImageProcessor", "size": {"height": 28, "width": 28}, "max_image_tiles": 4},
+    "mllama_many": {"image_processor_type": "MllamaImageProcessorFast", "size": 20, "max_image_tiles": 7, "resample": 3, "do_normalize": False},
+    "qwen2_vl": {**QWEN, "min_pixels": 40 * 40, "max_pixels": 100 * 100},
+    "qwen2_vl_size": {**QWEN, "image_processor_type": "Qwen2VLImageProcessorFast", "size": {"shortest_edge": 64, "longest_edge": 3000}},
+    "qwen2_5_vl": {"image_processor": {**QWEN, "size": {"shortest_edge": 3000, "longest_edge": 6000}, "patch_size": 7, "merge_size": 1,
+                                       "temporal_patch_size": 3, "resample": 2}, "processor_class": "Qwen2_5_VLProcessor"},
+    "qwen2_vl_no_resize": {**QWEN, "do_resize": False},
+    "siglip2": {"image_processor_type": "Siglip2ImageProcessor", "patch_size": 8, "max_num_patches": 20},
+    "siglip2_many": {"image_processor_type": "Siglip2ImageProcessorFast", "patch_size": 5, "max_num_patches": 97, "resample": 3},
+    "siglip2_no_resize": {"image_processor_type": "Siglip2ImageProcessor", "patch_size": 8, "max_num_patches": 4800, "do_resize": False},
+}
+DEFAULTS = {kind.lower() + "_defaults": {"image_processor_type": kind + "ImageProcessor"}
+            for kind in ("Idefics3", "SmolVLM", "Mllama", "Qwen2VL", "Siglip2", "Llava", "Donut")}
+AWKWARD = ["png_1x1.png", "png_high_adam7.png", "png_wide.png", "png_palette_trns_gamma.png", "png_type0_16bit.png", "png_type0_1bit.png",
+           "png_type6_16bit_adam7.png", "png_exif_6.png", "jpeg_gray.jpg", "jpeg_exif_5.jpg", "jpeg_cmyk.jpg", "jpeg_420_progressive.jpg", "jpeg_wide.jpg",
+           "640x480", "97x24", "24x600", "3x601", "64x48", "48x64"]
+SEVERAL = ["64x48+48x64", "png_exif_6.png+jpeg_420.jpg+640x480", "png_1x1.png+97x24"]
+
+
 def processor(config):
     import transformers
 
     config = config.get("image_processor", config)
     kind = config.get("image_processor_type") or config["feature_extractor_type"].replace("FeatureExtractor", "ImageProcessor")
-    return getattr(transformers, kind.removesuffix("Fast") + "Pil").from_dict(config)
+    return getattr(transformers, kind.removesuffix("Fast").removesuffix("Pil") + "Pil").from_dict(config)
+
+
+def picture_of(folder, source):
+    if "." not in source:
+        return noise(*map(int, source.split("x")))
+    with open(os.path.join(folder, source), "rb") as f:
+        return decoded(f.read())
+
+
+def all_arrays(config, images):
+    """The arrays that a processor makes of the pictures of one prompt, as transformers names them."""
+    p = processor(config)
+    nested = type(p).__name__.startswith(("Idefics3", "SmolVLM", "Mllama"))
+    more = {"return_row_col_info": True} if hasattr(p, "return_row_col_info") else {}
+    arrays = {k: np.asarray(v) for k, v in p([images] if nested else images, **more).items()}
+    return {k: v.astype(np.float32) if v.dtype.kind in "fu" else v for k, v in arrays.items()}
 
 
 def processed(config, image):
@@ -297,6 +364,21 @@ def main():
                 flat = planes.ravel()
                 marks = " ".join(repr(float(flat[i])) for i in (0, flat.size // 2, flat.size - 1))
                 out.write(f"{name} {w} {h} {planes.shape[2]} {planes.shape[1]} {crc(planes.tobytes())} {marks}\n")
+    with open(path("processor_configs.txt"), "w") as f:
+        for name, config in {**PROCESSORS, **DEFAULTS}.items():
+            f.write(f"{name} {json.dumps(config)}\n")
+    with open(path("processors.txt"), "w") as out:
+        for name, config in {**PROCESSORS, **DEFAULTS}.items():
+            for sources in ["97x24"] if name in DEFAULTS else AWKWARD + SEVERAL:
+                try:
+                    arrays = all_arrays(config, [picture_of(folder, s) for s in sources.split("+")])
+                except ValueError:
+                    arrays = {"refused": np.zeros(1)}
+                for key, a in arrays.items():
+                    flat = a.ravel()
+                    marks = " ".join(repr(float(flat[i])) for i in (0, flat.size // 2, flat.size - 1))
+                    shape = "x".join(map(str, a.shape))
+                    out.write(f"{name} {sources} {key} {a.dtype} {shape} {crc(np.ascontiguousarray(a).tobytes())} {marks}\n")
 
 
 if __name__ == "__main__":

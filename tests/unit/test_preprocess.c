@@ -22,15 +22,24 @@ static int teardown(void **state)
     return 0;
 }
 
-static float *processed(const mmi_image_processor *p, const mm_image *image, size_t *w, size_t *h)
+/* The array [1, 3, h, w] of one picture; NULL after a failure, whose status is in `failed`. */
+static mm_status failed;
+static mm_tensor_map *processed(const mmi_image_processor *p, const mm_image *image, const float **pixels, size_t *w, size_t *h)
 {
-    float *out;
-    if (mmi_image_processor_output_size(ctx, p, image->width, image->height, w, h)) return NULL;
-    out = malloc(*w * *h * 3 * sizeof *out);
-    assert_non_null(out);
-    for (size_t i = 0; i < *w * *h * 3; i++) out[i] = NAN; /* so that one left out is seen */
-    if (mmi_preprocess_image(ctx, p, image, out)) fail_msg("%s", mm_context_error(ctx));
-    return out;
+    mm_tensor_map *map = NULL;
+    const mm_tensor *t;
+
+    failed = mmi_image_processor_run(ctx, p, &image, 1, &map, NULL);
+    if (failed) {
+        assert_null(map);
+        return NULL;
+    }
+    t = mm_tensor_map_get(map, "pixel_values");
+    assert_int_equal(mm_tensor_rank(t), 4);
+    *h = (size_t)mm_tensor_shape(t)[2];
+    *w = (size_t)mm_tensor_shape(t)[3];
+    *pixels = mm_tensor_const_data(t);
+    return map;
 }
 
 /* Every number is that of transformers, to the last bit. */
@@ -48,17 +57,18 @@ static void equals_transformers(void **state)
         mm_image *image = noise_image(ctx, w, h);
         mmi_json *doc = NULL;
         mmi_image_processor p;
-        float *out;
+        mm_tensor_map *map;
+        const float *out;
 
         (void)snprintf(path, sizeof path, IMAGES "%s.json", name);
         assert_int_equal(mmi_json_read(ctx, path, 1 << 20, &doc), MM_OK);
         if (mmi_image_processor_from_json(ctx, doc, NULL, &p)) fail_msg("%s", mm_context_error(ctx));
-        out = processed(&p, image, &got_w, &got_h);
+        map = processed(&p, image, &out, &got_w, &got_h);
         if (!want_w) {
-            assert_null(out);
+            assert_null(map);
         } else {
             const size_t total = want_w * want_h * 3;
-            assert_non_null(out);
+            assert_non_null(map);
             assert_int_equal(got_w, want_w);
             assert_int_equal(got_h, want_h);
             if (out[0] != first || out[total / 2] != middle || out[total - 1] != last || crc32_of(out, total * sizeof *out) != crc)
@@ -66,13 +76,123 @@ static void equals_transformers(void **state)
                          (double)out[0], (double)out[total / 2], (double)out[total - 1], crc32_of(out, total * sizeof *out),
                          (double)first, (double)middle, (double)last, crc);
         }
-        free(out);
+        mm_tensor_map_destroy(map);
         mmi_json_destroy(doc);
         mm_image_destroy(image);
         n++;
     }
     (void)fclose(list);
     assert_true(n >= 100);
+}
+
+/* A file, or "WxH" for noise. */
+static mm_image *source_image(const char *source)
+{
+    mm_image *image = NULL;
+    char path[256];
+    size_t w, h;
+
+    if (!strchr(source, '.') && sscanf(source, "%zux%zu", &w, &h) == 2) return noise_image(ctx, w, h);
+    (void)snprintf(path, sizeof path, IMAGES "%s", source);
+    if (mm_image_read(ctx, path, 0, &image)) fail_msg("%s", mm_context_error(ctx));
+    return image;
+}
+
+static double number_at(const void *data, int32_t dtype, size_t i)
+{
+    return dtype == MM_DTYPE_F32 ? (double)((const float *)data)[i] : dtype == MM_DTYPE_I64 ? (double)((const int64_t *)data)[i]
+                                                                                             : (double)((const int32_t *)data)[i];
+}
+
+static void read_config(const char *name, mmi_image_processor *p)
+{
+    FILE *list = fopen(IMAGES "processor_configs.txt", "r");
+    char line[1024], *json = NULL;
+    mmi_json *doc = NULL;
+
+    assert_non_null(list);
+    while (fgets(line, sizeof line, list) && (json = strchr(line, ' '))) {
+        *json++ = 0;
+        if (!strcmp(line, name)) break;
+        json = NULL;
+    }
+    (void)fclose(list);
+    assert_non_null(json);
+    assert_int_equal(mmi_json_parse(ctx, name, json, strlen(json), &doc), MM_OK);
+    if (mmi_image_processor_from_json(ctx, doc, NULL, p)) fail_msg("%s", mm_context_error(ctx));
+    mmi_json_destroy(doc);
+}
+
+/* Every array of every class, to the last bit, and its name, type and shape. */
+static void all_processors_equal_transformers(void **state)
+{
+    FILE *list = fopen(IMAGES "processors.txt", "r");
+    char name[64], sources[128], last_name[64] = "", last_sources[128] = "", key[64], dtype[16], shape[64];
+    double want[3];
+    unsigned crc;
+    size_t lines = 0, n = 0, seen = 0;
+    mm_tensor_map *map = NULL;
+    mmi_image_layout layouts[8];
+    mm_status st = MM_OK;
+
+    (void)state;
+    assert_non_null(list);
+    while (fscanf(list, "%63s %127s %63s %15s %63s %x %lf %lf %lf", name, sources, key, dtype, shape, &crc, &want[0], &want[1], &want[2]) == 9) {
+        char *numbers = shape;
+        const void *data;
+        int32_t type = !strcmp(dtype, "float32") ? MM_DTYPE_F32 : !strcmp(dtype, "int64") ? MM_DTYPE_I64 : MM_DTYPE_I32;
+        int64_t by_layout[8];
+        size_t total = 1, marks[3];
+
+        lines++;
+        if (strcmp(name, last_name) || strcmp(sources, last_sources)) {
+            const mmi_image *images[8];
+            mmi_image_processor p;
+            char copy[128];
+
+            if (map) assert_int_equal(seen, mm_tensor_map_count(map)); /* nothing that transformers does not give */
+            mm_tensor_map_destroy(map);
+            seen = 0;
+            (void)snprintf(last_name, sizeof last_name, "%s", name);
+            (void)snprintf(last_sources, sizeof last_sources, "%s", sources);
+            (void)snprintf(copy, sizeof copy, "%s", sources);
+            read_config(name, &p);
+            n = 0;
+            for (char *source = strtok(copy, "+"); source; source = strtok(NULL, "+")) images[n++] = source_image(source);
+            st = mmi_image_processor_run(ctx, &p, images, n, &map, layouts);
+            for (size_t i = 0; i < n; i++) mm_image_destroy((mm_image *)images[i]);
+        }
+        if (!strcmp(key, "refused")) {
+            if (st != MM_E_SHAPE && st != MM_E_LIMIT) fail_msg("%s of %s: %s, but transformers raises", name, sources, mm_status_name(st));
+            continue;
+        }
+        if (st) fail_msg("%s of %s: %s", name, sources, mm_context_error(ctx));
+        if (!strcmp(key, "rows") || !strcmp(key, "cols")) {
+            for (size_t i = 0; i < n; i++) by_layout[i] = (int64_t)(key[0] == 'r' ? layouts[i].rows : layouts[i].cols);
+            data = by_layout;
+            total = n;
+        } else {
+            const mm_tensor *t = mm_tensor_map_get(map, key);
+            if (!t) fail_msg("%s of %s has no %s", name, sources, key);
+            seen++;
+            if (mm_tensor_dtype(t) != type) fail_msg("%s: %s is %s, expected %s", name, key, mm_dtype_name(mm_tensor_dtype(t)), dtype);
+            for (int32_t i = 0; i < mm_tensor_rank(t); i++, numbers++)
+                if (strtoll(numbers, &numbers, 10) != mm_tensor_shape(t)[i] || *numbers != (i + 1 < mm_tensor_rank(t) ? 'x' : 0))
+                    fail_msg("%s of %s: %s has another shape than %s", name, sources, key, shape);
+            data = mm_tensor_const_data(t);
+            total = (size_t)mm_tensor_elements(t);
+        }
+        marks[0] = 0;
+        marks[1] = total / 2;
+        marks[2] = total - 1;
+        for (int i = 0; i < 3; i++)
+            if (number_at(data, type, marks[i]) != want[i])
+                fail_msg("%s of %s: %s[%zu] is %.9g, expected %.9g", name, sources, key, marks[i], number_at(data, type, marks[i]), want[i]);
+        if (crc32_of(data, total * (type == MM_DTYPE_I64 ? 8 : 4)) != crc) fail_msg("%s of %s: %s differs", name, sources, key);
+    }
+    mm_tensor_map_destroy(map);
+    (void)fclose(list);
+    assert_true(lines > 1000);
 }
 
 static mm_status from_text(const char *text, const char *type, mmi_image_processor *p)
@@ -86,6 +206,7 @@ static mm_status from_text(const char *text, const char *type, mmi_image_process
     return st;
 }
 
+#define QWEN "{\"image_processor_type\": \"Qwen2VLImageProcessor\", "
 #define VIT "{\"image_processor_type\": \"ViTImageProcessor\", "
 
 static void refused_with_the_key(void **state)
@@ -99,7 +220,7 @@ static void refused_with_the_key(void **state)
         {"{\"image_processor_type\": 3}", "image_processor_type", MM_E_FORMAT},
         {"{\"image_processor_type\": \"ViT\"}", "ViT, which", MM_E_UNSUPPORTED},
         {"{\"image_processor_type\": \"ViTImageProcessorFaster\"}", "ViTImageProcessorFaster", MM_E_UNSUPPORTED},
-        {"{\"image_processor_type\": \"Qwen2VLImageProcessor\"}", "Qwen2VLImageProcessor", MM_E_UNSUPPORTED},
+        {"{\"image_processor_type\": \"Qwen2VLVideoProcessor\"}", "Qwen2VLVideoProcessor", MM_E_UNSUPPORTED},
         {VIT "\"do_resize\": 1}", "do_resize", MM_E_FORMAT},
         {VIT "\"do_convert_rgb\": \"yes\"}", "do_convert_rgb", MM_E_FORMAT},
         {VIT "\"resample\": 6}", "\"resample\" is 6", MM_E_UNSUPPORTED},
@@ -126,6 +247,25 @@ static void refused_with_the_key(void **state)
         {VIT "\"image_std\": {}}", "image_std", MM_E_FORMAT},
         {VIT "\"image_std\": [1, 0, 1]}", "image_std", MM_E_FORMAT},
         {VIT "\"image_std\": 1e-60}", "image_std", MM_E_FORMAT},
+        {QWEN "\"patch_size\": 0}", "patch_size", MM_E_FORMAT},
+        {QWEN "\"merge_size\": 0}", "merge_size", MM_E_FORMAT},
+        {QWEN "\"temporal_patch_size\": 1e9}", "temporal_patch_size", MM_E_FORMAT},
+        {QWEN "\"min_pixels\": -1}", "min_pixels", MM_E_FORMAT},
+        {QWEN "\"max_pixels\": 1e300}", "max_pixels", MM_E_FORMAT},
+        {QWEN "\"size\": 224}", "\"size\"", MM_E_FORMAT},
+        {QWEN "\"size\": {\"shortest_edge\": 5}}", "\"longest_edge\"", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"MllamaImageProcessor\", \"max_image_tiles\": 1000000000}", "max_image_tiles", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"MllamaImageProcessor\", \"max_image_tiles\": 0}", "max_image_tiles", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"MllamaImageProcessor\", \"size\": [4, 5]}", "\"size\" is 4 x 5", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"MllamaImageProcessor\", \"size\": {\"shortest_edge\": 4}}", "\"height\"", MM_E_UNSUPPORTED},
+        {"{\"image_processor_type\": \"MllamaImageProcessor\", \"do_pad\": false}", "\"do_pad\" must be true", MM_E_UNSUPPORTED},
+        {"{\"image_processor_type\": \"MllamaImageProcessor\", \"do_resize\": false}", "\"do_resize\" must be true", MM_E_UNSUPPORTED},
+        {"{\"image_processor_type\": \"SmolVLMImageProcessor\", \"max_image_size\": 364}", "max_image_size", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"SmolVLMImageProcessor\", \"max_image_size\": {\"longest_edge\": 0}}", "longest_edge", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"SmolVLMImageProcessor\", \"size\": {\"shortest_edge\": 4}}", "\"longest_edge\"", MM_E_UNSUPPORTED},
+        {"{\"image_processor_type\": \"Siglip2ImageProcessor\", \"max_num_patches\": -4}", "max_num_patches", MM_E_FORMAT},
+        {"{\"image_processor_type\": \"DonutImageProcessor\", \"size\": {\"longest_edge\": 4}}", "\"size\"", MM_E_UNSUPPORTED},
+        {"{\"image_processor_type\": \"DonutImageProcessor\", \"do_center_crop\": true}", "\"crop_size\"", MM_E_FORMAT},
     };
     mmi_image_processor p;
 
@@ -152,21 +292,56 @@ static void class_of_the_model_when_none_is_named(void **state)
 
 static void sizes_that_cannot_be(void **state)
 {
+    mm_image *thin = noise_image(ctx, 1, 100000), *dot = noise_image(ctx, 1, 1), *high = noise_image(ctx, 1, 6);
     mmi_image_processor p;
+    mm_tensor_map *map;
+    const float *pixels;
     size_t w, h;
 
     (void)state;
     assert_int_equal(from_text("{\"size\": {\"shortest_edge\": 224}}", "ViTImageProcessor", &p), MM_OK);
-    assert_int_equal(mmi_image_processor_output_size(ctx, &p, 1, 100000000, &w, &h), MM_E_SHAPE);
-    assert_int_equal(mmi_image_processor_output_size(ctx, &p, 1, 1000000, &w, &h), MM_E_LIMIT);
-    assert_non_null(strstr(mm_context_error(ctx), "224 x 224000000"));
+    assert_null(processed(&p, thin, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_non_null(strstr(mm_context_error(ctx), "224 x 22400000"));
+    assert_int_equal(from_text("{\"size\": {\"shortest_edge\": 65000}}", "ViTImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, thin, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_SHAPE);
     assert_int_equal(from_text("{\"size\": {\"max_height\": 5, \"max_width\": 5}}", "ViTImageProcessor", &p), MM_OK);
-    assert_int_equal(mmi_image_processor_output_size(ctx, &p, 1, 6, &w, &h), MM_E_SHAPE);
-    assert_int_equal(mmi_image_processor_output_size(ctx, &p, 1, 5, &w, &h), MM_OK);
+    assert_null(processed(&p, high, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_SHAPE);
+    map = processed(&p, dot, &pixels, &w, &h);
+    assert_non_null(map);
+    mm_tensor_map_destroy(map);
     assert_int_equal(from_text("{\"size\": 9, \"do_pad\": true, \"pad_size\": [8, 9]}", "ViTImageProcessor", &p), MM_OK);
-    assert_int_equal(mmi_image_processor_output_size(ctx, &p, 1, 1, &w, &h), MM_E_SHAPE);
+    assert_null(processed(&p, dot, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_SHAPE);
     assert_int_equal(from_text("{\"size\": 65536}", "ViTImageProcessor", &p), MM_OK);
-    assert_int_equal(mmi_image_processor_output_size(ctx, &p, 1, 1, &w, &h), MM_E_LIMIT);
+    assert_null(processed(&p, dot, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_int_equal(from_text("{\"do_pad\": true}", "LlavaImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, thin, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_int_equal(from_text("{}", "DonutImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, thin, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_int_equal(from_text("{}", "Qwen2VLImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, thin, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_SHAPE);
+    assert_non_null(strstr(mm_context_error(ctx), "1 x 100000 pixels: one side is more than 200 times the other"));
+    assert_int_equal(from_text("{\"max_image_tiles\": 1024, \"size\": 65536}", "MllamaImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, dot, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_int_equal(from_text("{\"max_num_patches\": 65536, \"patch_size\": 4096}", "Siglip2ImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, dot, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_int_equal(from_text("{\"max_image_size\": {\"longest_edge\": 65536}}", "Idefics3ImageProcessor", &p), MM_OK);
+    assert_null(processed(&p, dot, &pixels, &w, &h));
+    assert_int_equal(failed, MM_E_LIMIT);
+    assert_int_equal(from_text("{\"max_image_size\": {\"longest_edge\": 1}, \"size\": {\"longest_edge\": 65536}}", "SmolVLMImageProcessor", &p), MM_OK);
+    assert_int_equal(mmi_image_processor_run(ctx, &p, (const mmi_image *const *)&dot, 0, &map, NULL), MM_E_SHAPE);
+    mm_image_destroy(thin);
+    mm_image_destroy(dot);
+    mm_image_destroy(high);
 }
 
 /* A thin picture whose resized form would be enormous costs no more than the crop that is left of it. */
@@ -174,38 +349,53 @@ static void crop_of_an_enormous_resize(void **state)
 {
     mm_image *image = noise_image(ctx, 1, 100000);
     mmi_image_processor p;
+    mm_tensor_map *map;
+    const float *out;
     size_t w, h;
-    float *out;
 
     (void)state;
     assert_int_equal(from_text("{}", "CLIPImageProcessor", &p), MM_OK);
     heap.largest = 0;
-    out = processed(&p, image, &w, &h);
-    assert_non_null(out);
+    map = processed(&p, image, &out, &w, &h);
+    assert_non_null(map);
     assert_int_equal(w, 224);
     assert_int_equal(h, 224);
     assert_true(heap.largest < 2000000);
-    free(out);
+    mm_tensor_map_destroy(map);
     mm_image_destroy(image);
 }
 
 static void out_of_memory(void **state)
 {
+    static const char *const rows[] = {
+        "{\"image_processor_type\": \"ViTImageProcessor\", \"size\": 8}",
+        "{\"image_processor_type\": \"LlavaImageProcessor\", \"size\": 8, \"crop_size\": 8, \"do_pad\": true}",
+        "{\"image_processor_type\": \"DonutImageProcessor\", \"size\": [40, 80], \"do_align_long_axis\": true}",
+        "{\"image_processor_type\": \"Idefics3ImageProcessor\", \"size\": {\"longest_edge\": 20}, \"max_image_size\": {\"longest_edge\": 8}}",
+        "{\"image_processor_type\": \"MllamaImageProcessor\", \"size\": 8}",
+        "{\"image_processor_type\": \"Qwen2VLImageProcessor\", \"patch_size\": 4}",
+        "{\"image_processor_type\": \"Siglip2ImageProcessor\", \"patch_size\": 4}",
+    };
     mm_image *image = noise_image(ctx, 30, 20);
+    const mmi_image *const images[2] = {image, image};
     const size_t live = heap.live;
-    mmi_image_processor p;
-    float out[3 * 8 * 8];
-    mm_status st = MM_E_NOMEM;
 
     (void)state;
-    assert_int_equal(from_text("{\"size\": 8}", "ViTImageProcessor", &p), MM_OK);
-    for (size_t n = 1; st; n++) {
-        assert_true(n < 100);
-        heap.fail_at = heap.made + n;
-        st = mmi_preprocess_image(ctx, &p, image, out);
-        heap.fail_at = 0;
-        assert_true(st == MM_OK || st == MM_E_NOMEM);
-        assert_int_equal(heap.live, live);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mmi_image_processor p;
+        mm_tensor_map *map = NULL;
+        mm_status st = MM_E_NOMEM;
+
+        assert_int_equal(from_text(rows[i], NULL, &p), MM_OK);
+        for (size_t n = 1; st; n++) {
+            assert_true(n < 100);
+            heap.fail_at = heap.made + n;
+            st = mmi_image_processor_run(ctx, &p, images, 2, &map, NULL);
+            heap.fail_at = 0;
+            assert_true(st == MM_OK ? n > 1 && map : st == MM_E_NOMEM && !map);
+            mm_tensor_map_destroy(map);
+            assert_int_equal(heap.live, live);
+        }
     }
     mm_image_destroy(image);
 }
@@ -214,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(equals_transformers, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_processors_equal_transformers, setup, teardown),
         cmocka_unit_test_setup_teardown(refused_with_the_key, setup, teardown),
         cmocka_unit_test_setup_teardown(class_of_the_model_when_none_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes_that_cannot_be, setup, teardown),
