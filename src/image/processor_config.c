@@ -366,6 +366,8 @@ mm_status mmi_video_processor_from_json(mm_context *ctx, const mmi_json *doc, co
     const double least_fps = 1e-3, most_fps = 1e6;
     const mmi_json_node *root, *sampling;
     const processor_class *class;
+    size_t tokens = 128000;
+    int capped = 0;
     mm_status st = read_nested(ctx, doc, &video_kind, type, &root, &class, out);
 
     if (!st) st = mmi_json_bool(ctx, doc, root, "do_sample_frames", 0, &out->do_sample_frames);
@@ -373,7 +375,11 @@ mm_status mmi_video_processor_from_json(mm_context *ctx, const mmi_json *doc, co
     if (!st) st = read_count(ctx, doc, root, "min_frames", MAX_FRAMES, &out->min_frames);
     if (!st) st = read_count(ctx, doc, root, "max_frames", MAX_FRAMES, &out->max_frames);
     if (!st) st = mmi_json_f64(ctx, doc, root, "fps", 0, least_fps, most_fps, &out->fps);
+    if (!st) st = mmi_json_bool(ctx, doc, root, "cap_pixels_per_frame", 0, &capped);
+    if (!st) st = read_count(ctx, doc, root, "max_video_tokens", INT32_MAX, &tokens);
+    out->max_video_tokens = capped ? tokens : 0;
     if (st || out->layout != MMI_LAYOUT_SPLIT) return st;
+    if (!out->do_resize) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: \"do_resize\" must be true", mmi_json_name(doc));
     /* SmolVLM: older files keep its sampling together; its chat template samples whenever the numbers are there */
     sampling = mmi_json_get(root, "video_sampling");
     st = read_count(ctx, doc, sampling, "max_frames", MAX_FRAMES, &out->num_frames);

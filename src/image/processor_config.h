@@ -43,9 +43,10 @@ typedef struct {
     size_t patch, temporal, merge;          /* GRID, PATCHES: side of a patch, frames of one, patches merged each way */
     size_t min_pixels, max_pixels;          /* GRID: of a resized picture */
     size_t max_patches;                     /* PATCHES */
-    int do_sample_frames;                   /* of a video; the numbers are for src/video/sampling.h */
+    int do_sample_frames;                   /* of a video; the numbers are for src/video/frame_sampling.h */
     size_t num_frames, min_frames, max_frames; /* num_frames 0: not given */
     double fps;                             /* 0: not given */
+    size_t max_video_tokens;                /* GRID: of a whole video; 0: no bound */
 } mmi_image_processor;
 
 /* Sides named in a configuration, and pixels of all that one call makes. */

@@ -6,7 +6,7 @@
  *   window FILE WIDTH HEIGHT FILTER X Y W H
  *   preprocess CONFIG OUT FILE...        the arrays go to OUT, a .safetensors file
  *
- * The answer is "ok WIDTH HEIGHT BYTES\n" and the bytes, or "fail STATUS SENTENCE\n".
+ * The answer is "ok WIDTH HEIGHT BYTES\n" and the bytes, or "fail SENTENCE\n".
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +73,7 @@ int main(void)
             }
         if (n < 2) return 2;
         if (strcmp(field[0], "preprocess") ? picture(ctx, field, n) : preprocess(ctx, field, n))
-            printf("fail\t%s\t%s\n", mm_status_name(mm_context_error_status(ctx)), mm_context_error(ctx));
+            printf("fail\t%s\n", mm_context_error(ctx));
         fflush(stdout);
     }
     mm_context_destroy(ctx);
