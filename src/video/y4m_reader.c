@@ -159,7 +159,8 @@ static void fill_colors(color_table *t, int full_range)
     }
 }
 
-static uint8_t nearest(double v) { return (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255 : v + 0.5); }
+/* Halves go up, also those that a double's last bit has made less than a half. */
+static uint8_t nearest(double v) { return (uint8_t)(v <= 0 ? 0 : v >= 255 ? 255 : v + 0.5 + 1e-9); }
 
 mm_status mmi_y4m_frame(mm_context *ctx, const mmi_y4m *y4m, const unsigned char *data, size_t index, mmi_image **out)
 {

@@ -14,6 +14,8 @@ for program in "$@"; do
     json) seeds=$(ls tests/golden/formats/*/*.json 2>/dev/null) ;;
     png) seeds=$(ls tests/golden/images/*.png 2>/dev/null) ;;
     wav) seeds=$(ls tests/golden/audio/*.wav 2>/dev/null) ;;
+    y4m) seeds=$(ls tests/golden/videos/*.y4m 2>/dev/null) ;;
+    processor) seeds=tests/golden/images/processor_configs.txt ;;
     jpeg) seeds=$(ls tests/golden/images/*.jpg 2>/dev/null) ;;
     *) seeds= ;;
     esac

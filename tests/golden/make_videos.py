@@ -57,7 +57,7 @@ def rgb(planes, full):
         if not full:
             u, v = u * 255 / 224, v * 255 / 224
     matrix = np.linalg.inv(np.array([[0.299, 0.587, 0.114], [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]]))
-    return np.clip(np.floor(np.stack([y, u, v], -1) @ matrix.T + 0.5), 0, 255).astype(np.uint8)
+    return np.clip(np.floor(np.stack([y, u, v], -1) @ matrix.T + 0.5 + 1e-9), 0, 255).astype(np.uint8)
 
 
 def check_against_ffmpeg(rng):

@@ -20,8 +20,9 @@ from ._model import Info, Model, open
 from ._session import Session, Stream
 from ._tensor import read_safetensors, write_safetensors
 from ._tokenizer import TokenDecoder, Tokenizer
+from ._video import Video
 
 __version__: str = _lib.mm_build_version().decode()  # of the shared library that runs
 
-__all__ = ["Audio", "Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer", "open",
-           "read_safetensors", "write_safetensors"]
+__all__ = ["Audio", "Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer", "Video",
+           "open", "read_safetensors", "write_safetensors"]

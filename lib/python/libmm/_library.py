@@ -160,6 +160,13 @@ PROTOTYPES = {
     "mm_audio_rate": (c_int32, [_handle]),
     "mm_audio_count": (c_size_t, [_handle]),
     "mm_audio_samples": (POINTER(c_float), [_handle]),
+    # mm_video.h
+    "mm_video_open": (c_int32, [_handle, _text, c_int64, c_double, _out_handle]),
+    "mm_video_wrap": (c_int32, [_handle, c_void_p, c_size_t, c_int64, c_double, FREE_FN, c_void_p, _out_handle]),
+    "mm_video_destroy": (None, [_handle]),
+    "mm_video_frames": (c_int64, [_handle]),
+    "mm_video_rate": (c_double, [_handle]),
+    "mm_video_frame": (c_int32, [_handle, _handle, c_int64, _out_handle]),
     # mm_tokenizer.h
     "mm_tokenizer_open": (c_int32, [_handle, _text, _out_handle]),
     "mm_tokenizer_retain": (None, [_handle]),
