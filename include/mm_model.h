@@ -6,10 +6,12 @@
 #ifndef MM_MODEL_H
 #define MM_MODEL_H
 
+#include "mm_audio.h"
 #include "mm_context.h"
 #include "mm_image.h"
 #include "mm_tensor.h"
 #include "mm_tokenizer.h"
+#include "mm_video.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -80,6 +82,18 @@ MM_API mm_status mm_model_forward(const mm_model *model, mm_context *ctx, const 
 /* A picture as the model's processor prepares it: [1, 3, H, W] float32. The caller releases *out; NULL after a failure.
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes no images), MM_E_LIMIT or MM_E_NOMEM. Since 0.1. */
 MM_API mm_status mm_model_preprocess_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
+
+/* What the model's processors make of the media of one prompt: new maps of the tensors that mm_model_forward takes, named as transformers names
+ * them (pixel_values with pixel_attention_mask, image_grid_thw, spatial_shapes, aspect_ratio_ids, ...; pixel_values_videos with video_grid_thw;
+ * input_features of at most one window). The caller destroys *out; NULL after a failure.
+ *
+ *   images  borrowed, `count` of them, 1 or more
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes no such medium), MM_E_SHAPE, MM_E_LIMIT, MM_E_NOMEM, MM_E_CANCELLED, and for videos what
+ * reading a frame returns. Since 0.2. */
+MM_API mm_status mm_model_preprocess_images(const mm_model *model, mm_context *ctx, const mm_image *const *images, size_t count, mm_tensor_map **out);
+MM_API mm_status mm_model_preprocess_video(const mm_model *model, mm_context *ctx, const mm_video *video, mm_tensor_map **out);
+MM_API mm_status mm_model_preprocess_audio(const mm_model *model, mm_context *ctx, const mm_audio *audio, mm_tensor_map **out);
 
 /* One vector per text, [count, C] float32: the hidden states pooled as the model's directory says (sentence-transformers), else their
  * mean. A text longer than the model takes is cut as its tokenizer says. The result for a text does not depend on the others.

@@ -8,6 +8,7 @@
 
 #include "mm_audio.h"
 #include "mm_model.h"
+#include "mm_video.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -79,6 +80,10 @@ MM_API mm_status mm_session_append_tokens(mm_session *session, const int32_t *id
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes text alone, or has no processor), MM_E_SHAPE or MM_E_LIMIT (a picture that
  * the processor cannot take; the message has its size), MM_E_NOMEM, MM_E_CANCELLED. Threads: as the session. Since 0.2. */
 MM_API mm_status mm_session_append_image(mm_session *session, const mm_image *image);
+
+/* Append a video, as a picture: the frames that the model's processor samples from it (Qwen2-VL: arXiv:2409.12191), read now. Two calls with the same
+ * video are two videos. Else as mm_session_append_image, and what reading a frame returns. Since 0.2. */
+MM_API mm_status mm_session_append_video(mm_session *session, const mm_video *video);
 
 /* Append a sound, as a picture: a model that hears answers from it (Whisper: arXiv:2212.04356). It is resampled as needed; one longer than the model
  * takes at a time is MM_E_LIMIT (mm_session_transcribe reads long ones). Else as mm_session_append_image. Since 0.2. */

@@ -7,6 +7,7 @@
 #include "chat_template.h"
 #include "embedding.h"
 #include "forward.h"
+#include "media.h"
 #include "model.h"
 
 /* Both the context and the pointers of a call; `out` is emptied first. */
@@ -100,6 +101,39 @@ mm_status mm_model_classify_image(const mm_model *m, mm_context *ctx, const mm_i
 {
     CHECK(ctx, out, m && image, "model, image or out");
     return mmi_classify_image(ctx, m, image, out);
+}
+
+mm_status mm_model_preprocess_images(const mm_model *m, mm_context *ctx, const mm_image *const *images, size_t count, mm_tensor_map **out)
+{
+    CHECK(ctx, out, m && images && count, "model, images, count or out");
+    for (size_t i = 0; i < count; i++)
+        if (!images[i]) return mmi_fail(ctx, MM_E_ARGUMENT, "image %zu is NULL", i);
+    return mmi_media_images(ctx, m, images, count, out, NULL);
+}
+
+/* The tensors alone of a medium. */
+static mm_status take_inputs(mm_status st, mmi_medium *medium, mm_tensor_map **out)
+{
+    if (!st) {
+        *out = medium->inputs;
+        medium->inputs = NULL;
+    }
+    mmi_medium_clear(medium);
+    return st;
+}
+
+mm_status mm_model_preprocess_video(const mm_model *m, mm_context *ctx, const mm_video *video, mm_tensor_map **out)
+{
+    mmi_medium medium = {0};
+    CHECK(ctx, out, m && video, "model, video or out");
+    return take_inputs(mmi_media_video(ctx, m, video, &medium), &medium, out);
+}
+
+mm_status mm_model_preprocess_audio(const mm_model *m, mm_context *ctx, const mm_audio *audio, mm_tensor_map **out)
+{
+    mmi_medium medium = {0};
+    CHECK(ctx, out, m && audio, "model, audio or out");
+    return take_inputs(mmi_media_audio(ctx, m, audio, &medium), &medium, out);
 }
 
 /* The parts of a message: its media, then its text. */

@@ -63,6 +63,13 @@ mm_status mm_session_transcribe(mm_session *s, const mm_audio *audio, const char
     return mmi_session_transcribe(s, audio, language, task, timestamps != 0, fn, user);
 }
 
+mm_status mm_session_append_video(mm_session *s, const mm_video *video)
+{
+    if (!s) return MM_E_ARGUMENT;
+    if (!video) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "video is NULL");
+    return mmi_session_append_video(s, video);
+}
+
 mm_status mm_session_beam(const mm_session *s, size_t index, const int32_t **ids, size_t *count, double *score)
 {
     return s && ids && count && score && mmi_session_beam(s, index, ids, count, score) ? MM_OK : MM_E_ARGUMENT;

@@ -8,7 +8,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"info", "info MODEL [--json]", cli_info},
-    {"generate", "generate MODEL [--image F]... [--audio F] --prompt TEXT [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
+    {"generate", "generate MODEL [--image F]... [--audio F] [--video F] --prompt TEXT [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
                  "                [--repeat-penalty R] [--beams N] [--length-penalty P] [--stop TEXT]... [--context N] [--slide] [--ids] [--raw]", cli_generate},
     {"chat", "chat MODEL [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]", cli_chat},
     {"embed", "embed MODEL (--text T | --text-file F | --image F)... [--rank] [--json] [--no-normalize]", cli_embed},
@@ -16,7 +16,7 @@ static const struct {
     {"transcribe", "transcribe MODEL --audio F [--language L] [--translate] [--timestamps] [--json]", cli_transcribe},
     {"forward", "forward MODEL --inputs in.safetensors --outputs out.safetensors", cli_forward},
     {"tokenize", "tokenize MODEL [--decode] --text-file F", cli_tokenize},
-    {"preprocess", "preprocess MODEL --image F --outputs out.safetensors", cli_preprocess},
+    {"preprocess", "preprocess MODEL (--image F... | --audio F | --video F) --outputs out.safetensors", cli_preprocess},
     {"bench", "bench MODEL [--json] [--text-file F]", cli_bench},
 };
 

@@ -4,15 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int is_medium(const char *option) { return !strcmp(option, "--image") || !strcmp(option, "--audio"); }
+static int is_medium(const char *option) { return !strcmp(option, "--image") || !strcmp(option, "--audio") || !strcmp(option, "--video"); }
 
 int cli_media_read(mm_context *ctx, cli_media *media, const char *option, const char *path)
 {
-    cli_medium *grown = realloc(media->items, (media->count + 1) * sizeof *grown), m = {option + 2, NULL, NULL};
+    cli_medium *grown = realloc(media->items, (media->count + 1) * sizeof *grown), m = {option + 2, NULL, NULL, NULL};
 
     if (!grown) return cli_fail_text("out of memory");
     media->items = grown;
-    if (strcmp(m.kind, "audio") ? mm_image_read(ctx, path, 0, &m.image) : mm_audio_read(ctx, path, &m.audio)) return cli_fail(ctx);
+    if (!strcmp(m.kind, "audio")   ? mm_audio_read(ctx, path, &m.audio)
+        : !strcmp(m.kind, "video") ? mm_video_open(ctx, path, 0, 0, &m.video)
+                                   : mm_image_read(ctx, path, 0, &m.image))
+        return cli_fail(ctx);
     media->items[media->count++] = m;
     return EXIT_OK;
 }
@@ -32,6 +35,7 @@ void cli_media_forget(cli_media *media, size_t left)
         cli_medium *m = &media->items[--media->count];
         mm_image_destroy(m->image);
         mm_audio_destroy(m->audio);
+        mm_video_destroy(m->video);
     }
     if (!left) {
         free(media->items);
@@ -43,7 +47,10 @@ int cli_media_append(mm_context *ctx, mm_session *session, const cli_media *medi
 {
     for (size_t i = first; i < media->count; i++) {
         const cli_medium *m = &media->items[i];
-        if (m->image ? mm_session_append_image(session, m->image) : mm_session_append_audio(session, m->audio)) return cli_fail(ctx);
+        if (m->image   ? mm_session_append_image(session, m->image)
+            : m->video ? mm_session_append_video(session, m->video)
+                       : mm_session_append_audio(session, m->audio))
+            return cli_fail(ctx);
     }
     return EXIT_OK;
 }

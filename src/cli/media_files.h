@@ -8,6 +8,7 @@ typedef struct {
     const char *kind; /* "image", "audio" or "video", as chat templates call it */
     mm_image *image;
     mm_audio *audio;
+    mm_video *video;
 } cli_medium;
 
 typedef struct {

@@ -111,6 +111,7 @@ static mm_status read_documents(mm_context *ctx, mmi_hf_directory *d)
         {"tokenizer_config.json", MMI_HF_MAX_CONFIG, &d->tokenizer_config},
         {"special_tokens_map.json", MMI_HF_MAX_CONFIG, &d->special_tokens_map},
         {"preprocessor_config.json", MMI_HF_MAX_CONFIG, &d->preprocessor_config},
+        {"video_preprocessor_config.json", MMI_HF_MAX_CONFIG, &d->video_preprocessor_config},
         {"processor_config.json", MMI_HF_MAX_CONFIG, &d->processor_config},
         {"chat_template.json", MMI_HF_MAX_CONFIG, &d->chat_template_json},
         {"modules.json", MMI_HF_MAX_CONFIG, &d->modules},
@@ -158,6 +159,7 @@ void mmi_hf_directory_destroy(mmi_hf_directory *d)
     mmi_json_destroy(d->tokenizer_config);
     mmi_json_destroy(d->special_tokens_map);
     mmi_json_destroy(d->preprocessor_config);
+    mmi_json_destroy(d->video_preprocessor_config);
     mmi_json_destroy(d->processor_config);
     mmi_json_destroy(d->chat_template_json);
     mmi_json_destroy(d->modules);

@@ -24,6 +24,7 @@ typedef struct {
     mmi_json *tokenizer_config;
     mmi_json *special_tokens_map;
     mmi_json *preprocessor_config;
+    mmi_json *video_preprocessor_config;
     mmi_json *processor_config;
     mmi_json *chat_template_json; /* chat_template.json: {"chat_template": "..."}, older than the .jinja */
     char *chat_template;          /* chat_template.jinja: NUL-terminated UTF-8 */

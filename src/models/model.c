@@ -522,7 +522,12 @@ static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_direc
     if (!m->info.sees || !doc) return MM_OK;
     st = mmi_image_processor_from_json(ctx, doc, m->arch->processor, &m->processor);
     m->has_processor = !st;
-    return tolerate(ctx, st, "image processor");
+    st = tolerate(ctx, st, "image processor");
+    if (st || !m->arch->video_processor) return st;
+    if (d->video_preprocessor_config) doc = d->video_preprocessor_config;
+    st = mmi_video_processor_from_json(ctx, doc, m->arch->video_processor, &m->video_processor);
+    m->has_video_processor = !st;
+    return tolerate(ctx, st, "video processor");
 }
 
 static mm_status open_directory(mm_context *ctx, const char *path, mm_model **out)

@@ -63,6 +63,7 @@ typedef struct mmi_architecture {
     const char *gguf;               /* general.architecture, NULL: no GGUF form */
     const char *const *prefixes;    /* that the tensor names of a directory may carry, "" among them, NULL at the end */
     const char *processor;          /* image processor class to assume when the directory names none; NULL: takes no images */
+    const char *video_processor;    /* so of videos */
     const mmi_weight_row *rows;
     size_t n_rows;
     size_t config_bytes;
@@ -150,6 +151,8 @@ struct mm_model {
     size_t n_end_tokens;
     int has_processor;
     mmi_image_processor processor;
+    int has_video_processor;
+    mmi_image_processor video_processor;
     int has_sound_processor;
     mmi_audio_processor sound_processor;
     mmi_speech_tokens speech;       /* where it hears */

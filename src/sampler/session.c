@@ -459,6 +459,7 @@ mm_status mmi_session_fork(mm_session *s, mm_session **out)
     f->length_penalty = s->length_penalty;
     f->prefix = s->prefix;
     f->source_ready = s->source_ready;
+    f->next_key = s->next_key;
     for (size_t i = 0; i < s->n_stops && !st; i++) st = mmi_session_add_stop(f, s->stops[i]);
     for (size_t i = 0; i < s->tokens.count && !st; i++) st = mmi_ids_add(s->ctx, &f->tokens, s->tokens.data[i]) ? MM_E_NOMEM : MM_OK;
     for (int i = 0; i < 3; i++)

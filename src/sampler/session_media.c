@@ -136,6 +136,15 @@ mm_status mmi_session_append_image(mm_session *s, const mm_image *image)
     return st || known ? st : append_new(s, mmi_media_image(s->ctx, s->model, image, &medium), key, &medium);
 }
 
+/* A video is not known again: that would take reading all of it. */
+mm_status mmi_session_append_video(mm_session *s, const mm_video *video)
+{
+    mmi_medium medium = {0};
+    mm_status st = takes_media(s);
+
+    return st ? st : append_new(s, mmi_media_video(s->ctx, s->model, video, &medium), (const uint64_t[2]){0, s->next_key++}, &medium);
+}
+
 mm_status mmi_session_append_audio(mm_session *s, const mm_audio *audio)
 {
     int64_t shape[2] = {mm_audio_rate(audio), (int64_t)mm_audio_count(audio)};

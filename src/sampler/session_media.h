@@ -35,8 +35,9 @@ void mmi_encoded_release(mmi_encoded *e); /* NULL allowed */
 mm_status mmi_encoded_list_add(mm_context *ctx, mmi_encoded_list *list, mmi_encoded *e); /* retains */
 void mmi_encoded_list_clear(mmi_encoded_list *list);
 
-/* Let a picture or sound wait for the next text; mm_session.h. */
+/* Let a picture, video or sound wait for the next text; mm_session.h. */
 mm_status mmi_session_append_image(mm_session *s, const mm_image *image);
+mm_status mmi_session_append_video(mm_session *s, const mm_video *video);
 mm_status mmi_session_append_audio(mm_session *s, const mm_audio *audio);
 
 /* A processed medium, recognized by `key`, waits for the next text. It is taken over and cleared, after a failure too. */

@@ -22,6 +22,7 @@ struct mm_session {
     float *scores;       /* [V], of the token that is being chosen */
     int logits_ready;
     mmi_step decode, prompt; /* one token; the last chunk length */
+    uint64_t next_key;   /* of a video */
     mmi_encoded_list known, waiting, source_media; /* seen so far; for the next text; of the source */
     mmi_placed_list placed;
     mmi_text source_text; /* of appended text */
