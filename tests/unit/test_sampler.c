@@ -211,41 +211,6 @@ static void test_impossible_tokens(void **state)
     mm_context_destroy(ctx);
 }
 
-/* Only allowed tokens are drawn, by their share among these; greedy takes the best of them. */
-static void test_allowed_tokens(void **state)
-{
-    uint64_t allowed[(V + 63) / 64] = {0};
-    double p[V], some[V];
-    mm_context *ctx = make_context();
-    mmi_sampler s;
-    int best = -1;
-    int32_t id = -1;
-    (void)state;
-
-    widen(some);
-    for (int i = 0; i < V; i++) {
-        if (i % 3 != 1) {
-            some[i] = -INFINITY;
-            continue;
-        }
-        allowed[i / 64] |= (uint64_t)1 << i % 64;
-        if (best < 0 || logits[i] > logits[best]) best = i;
-    }
-    mmi_sampler_init(&s);
-    s.allowed = allowed;
-    assert_int_equal(mmi_sampler_pick(ctx, &s, logits, V, NULL, 0, &id), MM_OK);
-    assert_int_equal(id, best);
-    for (int k = 0; k <= 3; k += 3) {
-        s.temperature = 1;
-        s.top_k = k;
-        exact(some, 1, k, 1, 0, p);
-        compare(&s, logits, NULL, 0, p, "allowed");
-    }
-    memset(allowed, 0, sizeof allowed);
-    assert_int_equal(mmi_sampler_pick(ctx, &s, logits, V, NULL, 0, &id), MM_E_STATE);
-    mm_context_destroy(ctx);
-}
-
 /* An infinite score takes all. */
 static void test_infinite_score(void **state)
 {
@@ -335,7 +300,6 @@ int main(void)
         cmocka_unit_test(test_penalties),
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_impossible_tokens),
-        cmocka_unit_test(test_allowed_tokens),
         cmocka_unit_test(test_infinite_score),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_large_vocabulary),

@@ -634,6 +634,13 @@ static void test_grammar(void **state)
         }
         assert_true(seen[0] && seen[1] && seen[2] && seen[3] && !seen[4]); /* no token is a Z */
     }
+    ok(f.ctx, mm_session_set_i64(s, MM_SESSION_BEAMS, 3)); /* the same for sequences side by side */
+    ok(f.ctx, mm_session_rewind(s, 4));
+    memset(&c, 0, sizeof c);
+    ok(f.ctx, mm_session_generate(s, collect, &c, &reason));
+    for (n = 0; n < 4 && strcmp(c.text, sentences[n]); n++) {}
+    assert_true(n < 4 && reason == MM_STOP_END);
+    ok(f.ctx, mm_session_set_i64(s, MM_SESSION_BEAMS, 1));
     /* What is refused changes nothing; NULL takes the grammar away; a grammar that no token can follow is told. */
     refused(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, "root ::= x"), MM_E_FORMAT, "\"x\"", NULL);
     refused(f.ctx, mm_session_set_str(s, MM_SESSION_JSON_SCHEMA, "{\"not\": {}}"), MM_E_UNSUPPORTED, "\"not\"", NULL);
