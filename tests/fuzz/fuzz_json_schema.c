@@ -18,7 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (mm_context_create(NULL, &ctx)) abort();
     st = mmi_json_schema_compile(ctx, (const char *)data, size, &g);
-    if (st == MM_E_FORMAT && strstr(mm_context_error(ctx), "grammar, line") && !strstr(mm_context_error(ctx), "left recursion") && !strstr(mm_context_error(ctx), "most is less")) abort();
+    if (st == MM_E_FORMAT && !strncmp(mm_context_error(ctx), "the JSON schema's grammar, line", 31) && !strstr(mm_context_error(ctx), "left recursion") &&
+        !strstr(mm_context_error(ctx), "less than its least") && !strstr(mm_context_error(ctx), "a set without characters"))
+        abort(); /* we wrote what is no grammar */
     if (!st) st = mmi_grammar_state_create(ctx, g, &table, 0, &s);
     if (!st && mmi_grammar_state_accept_bytes(ctx, s, "{\"", 2) == MM_E_INTERNAL) abort();
     mmi_grammar_state_destroy(s);
