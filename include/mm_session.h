@@ -47,7 +47,12 @@ enum {
     MM_SESSION_FREQUENCY_PENALTY = 55, /* f64, -10..10: times how often it was seen; default 0 */
     MM_SESSION_LENGTH_PENALTY = 56,    /* f64, -100..100: a sequence's score is its log-probability over its length to this power; default 1 */
 
-    MM_SESSION_STOP = 80               /* str: add a text at which generate stops; NULL forgets them all */
+    MM_SESSION_STOP = 80,              /* str: add a text at which generate stops; NULL forgets them all */
+    /* What generate may write, from its next call on; each call begins at the beginning. Of the tokens that may follow, one is picked as always;
+     * an end token may follow where the text may end. The last one set counts; NULL: anything. MM_E_FORMAT, MM_E_UNSUPPORTED and MM_E_LIMIT
+     * say what is wrong with it, and then the one before stays. Since 0.2. */
+    MM_SESSION_GRAMMAR = 81,           /* str: a grammar in GBNF, the notation of llama.cpp; its rule `root` is the text */
+    MM_SESSION_JSON_SCHEMA = 82        /* str: a JSON schema; the text is JSON that it describes ("{}": any). docs/constrained.md says which keywords are read */
 };
 enum {
     MM_EARLY_STOPPING_OFF = 0,   /* when no running sequence is likely to become better than the found ones */
@@ -132,8 +137,8 @@ enum {
  *   fn      NULL for none
  *   reason  receives MM_STOP_*; may be NULL
  *
- * Returns MM_OK, MM_E_STATE (the session is empty), MM_E_CONTEXT_FULL (no room for the text that was appended), MM_E_NOMEM or MM_E_CANCELLED:
- * tokens so far stay. Since 0.1. */
+ * Returns MM_OK, MM_E_STATE (the session is empty; no token can follow the grammar), MM_E_CONTEXT_FULL (no room for the text that was appended),
+ * MM_E_LIMIT (the grammar is too ambiguous), MM_E_NOMEM or MM_E_CANCELLED: tokens so far stay. Since 0.1. */
 MM_API mm_status mm_session_generate(mm_session *session, mm_generate_fn fn, void *user, int32_t *reason);
 
 /* Receives a stretch of recognized speech: from `begin` to `end` seconds, `size` bytes of UTF-8 and a NUL. Returning nonzero stops. Called on the thread that

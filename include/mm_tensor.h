@@ -27,7 +27,10 @@ enum {
     MM_DTYPE_Q8_0 = 36, /* 32 in 34 */
     MM_DTYPE_Q4_K = 37, /* 256 in 144 */
     MM_DTYPE_Q5_K = 38, /* 256 in 176 */
-    MM_DTYPE_Q6_K = 39  /* 256 in 210 */
+    MM_DTYPE_Q6_K = 39, /* 256 in 210 */
+    MM_DTYPE_Q2_K = 40, /* 256 in 84; since 0.2 */
+    MM_DTYPE_Q3_K = 41, /* 256 in 110; since 0.2 */
+    MM_DTYPE_IQ4_NL = 42 /* 32 in 18; since 0.2 */
 };
 
 enum { MM_TENSOR_MAX_RANK = 8 };

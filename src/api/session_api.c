@@ -21,6 +21,7 @@ mm_status mm_session_set_f64(mm_session *s, int32_t option, double value) { retu
 mm_status mm_session_set_str(mm_session *s, int32_t option, const char *value)
 {
     if (!s) return MM_E_ARGUMENT;
+    if (option == MM_SESSION_GRAMMAR || option == MM_SESSION_JSON_SCHEMA) return mmi_session_set_constraint(s, option, value);
     if (option != MM_SESSION_STOP) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "%d is no text option of a session", option);
     return mmi_session_add_stop(s, value);
 }

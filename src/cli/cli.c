@@ -216,18 +216,33 @@ static int read_all(FILE *f, char **data, size_t *size)
     return p && !ferror(f);
 }
 
-int cli_read_lines(const char *path, cli_lines *out)
+int cli_read_file(const char *path, char **data, size_t *size)
 {
     FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
+    int ok;
+
+    *data = NULL;
+    if (!f) return cli_fail_text("cannot open %s: %s", path, strerror(errno));
+    errno = 0;
+    ok = read_all(f, data, size);
+    if (!ok) (void)cli_fail_text("cannot read %s: %s", path, errno ? strerror(errno) : "out of memory");
+    if (f != stdin) fclose(f);
+    if (ok) {
+        (*data)[*size] = 0;
+        return EXIT_OK;
+    }
+    free(*data);
+    *data = NULL;
+    return EXIT_FAILED;
+}
+
+int cli_read_lines(const char *path, cli_lines *out)
+{
     size_t size = 0, count = 0;
     int ok;
 
     memset(out, 0, sizeof *out);
-    if (!f) return cli_fail_text("cannot open %s: %s", path, strerror(errno));
-    errno = 0;
-    ok = read_all(f, &out->data, &size);
-    if (!ok) (void)cli_fail_text("cannot read %s: %s", path, errno ? strerror(errno) : "out of memory");
-    if (f != stdin) fclose(f);
+    ok = !cli_read_file(path, &out->data, &size);
     if (ok) {
         for (size_t i = 0; i < size; i++) count += out->data[i] == '\n';
         count += size && out->data[size - 1] != '\n';

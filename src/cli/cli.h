@@ -53,6 +53,9 @@ int cli_fail_text(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* A JSON string with its quotes; malformed UTF-8 becomes U+FFFD. */
 void cli_print_json_string(FILE *to, const char *text, size_t size);
 
+/* A file as it is, with a NUL behind it; to be freed. EXIT_OK or EXIT_FAILED. */
+int cli_read_file(const char *path, char **data, size_t *size); /* "-": standard input */
+
 /* The lines of a file: they end at \n only, the last one need not. Each has a NUL behind it. EXIT_OK or EXIT_FAILED. */
 typedef struct {
     char *data;
@@ -60,7 +63,7 @@ typedef struct {
     size_t *sizes;
     size_t count;
 } cli_lines;
-int cli_read_lines(const char *path, cli_lines *out); /* "-": standard input */
+int cli_read_lines(const char *path, cli_lines *out);
 void cli_lines_clear(cli_lines *lines);
 
 double cli_seconds(void); /* of a clock that only goes forward */

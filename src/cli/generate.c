@@ -43,9 +43,10 @@ static int print_ids(mm_context *ctx, mm_session *session)
 {
     id_list l = {NULL, 0, 0};
     int32_t reason = MM_STOP_NONE;
+    size_t before = mm_session_length(session);
     int status = mm_session_generate(session, keep_id, &l, &reason) ? cli_fail(ctx) : EXIT_OK;
 
-    if (!status && reason == MM_STOP_END) /* generated, but no text */
+    if (!status && reason == MM_STOP_END && mm_session_length(session) != before + l.count) /* a token was generated that is no text */
         (void)keep_id(&l, mm_session_tokens(session)[mm_session_length(session) - 1], "", 0);
     if (!status && l.failed) status = cli_fail_text("out of memory");
     if (!status) {

@@ -9,8 +9,10 @@ static const struct {
 } commands[] = {
     {"info", "info MODEL [--json]", cli_info},
     {"generate", "generate MODEL [--image F]... [--audio F] [--video F] --prompt TEXT [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
-                 "                [--repeat-penalty R] [--beams N] [--length-penalty P] [--stop TEXT]... [--context N] [--slide] [--ids] [--raw]", cli_generate},
-    {"chat", "chat MODEL [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]", cli_chat},
+                 "                [--repeat-penalty R] [--beams N] [--length-penalty P] [--stop TEXT]... [--grammar F | --json-schema F]\n"
+                 "                [--context N] [--slide] [--ids] [--raw]", cli_generate},
+    {"chat", "chat MODEL [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
+             "            [--grammar F | --json-schema F]", cli_chat},
     {"embed", "embed MODEL (--text T | --text-file F | --image F)... [--rank] [--json] [--no-normalize]", cli_embed},
     {"classify", "classify MODEL --image F... [--top N] [--json]", cli_classify},
     {"transcribe", "transcribe MODEL --audio F [--language L] [--translate] [--timestamps] [--json]", cli_transcribe},

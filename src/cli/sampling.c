@@ -1,12 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 #include "sampling.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+/* Let a file say what may be written. */
+static int constrain(mm_context *ctx, mm_session *session, int32_t option, const char *path)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int status = cli_read_file(path, &text, &size);
+
+    if (!status && memchr(text, 0, size)) status = cli_fail_text("%s is no text: it has a NUL", path);
+    if (!status && mm_session_set_str(session, option, text)) status = cli_fail(ctx);
+    free(text);
+    return status;
+}
+
 int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_session **out)
 {
     mm_session *session = NULL;
-    mm_status st = mm_session_create(ctx, model, &session);
+    mm_status st;
+    int status;
 
     *out = NULL;
+    if (s->grammar && s->json_schema) {
+        (void)cli_fail_text("--grammar and --json-schema: one of them can be followed");
+        return EXIT_USAGE;
+    }
+    st = mm_session_create(ctx, model, &session);
     if (!st) st = mm_session_set_i64(session, MM_SESSION_MAX_TOKENS, s->max_tokens);
     if (!st) st = mm_session_set_i64(session, MM_SESSION_TOP_K, s->top_k);
     if (!st) st = mm_session_set_i64(session, MM_SESSION_SEED, s->seed);
@@ -18,9 +40,12 @@ int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_sess
     if (!st) st = mm_session_set_f64(session, MM_SESSION_TOP_P, s->top_p);
     if (!st) st = mm_session_set_f64(session, MM_SESSION_MIN_P, s->min_p);
     if (!st) st = mm_session_set_f64(session, MM_SESSION_REPEAT_PENALTY, s->repeat_penalty);
-    if (st) {
+    status = st ? cli_fail(ctx) : EXIT_OK;
+    if (!status && s->grammar) status = constrain(ctx, session, MM_SESSION_GRAMMAR, s->grammar);
+    if (!status && s->json_schema) status = constrain(ctx, session, MM_SESSION_JSON_SCHEMA, s->json_schema);
+    if (status) {
         mm_session_destroy(session);
-        return cli_fail(ctx);
+        return status;
     }
     *out = session;
     return EXIT_OK;

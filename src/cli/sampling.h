@@ -9,9 +9,10 @@ typedef struct {
     int greedy, slide;
     int64_t max_tokens, top_k, seed, context, beams;
     double temperature, top_p, min_p, repeat_penalty, length_penalty;
+    const char *grammar, *json_schema; /* files */
 } cli_sampling;
 
-#define CLI_SAMPLING_DEFAULTS {0, 0, 256, 0, 0, 0, 1, 0.7, 0.95, 0, 1, 1}
+#define CLI_SAMPLING_DEFAULTS {0, 0, 256, 0, 0, 0, 1, 0.7, 0.95, 0, 1, 1, NULL, NULL}
 
 #define CLI_SAMPLING_OPTIONS(s)                                                                                       \
     {"--greedy", CLI_FLAG, &(s).greedy}, {"--slide", CLI_FLAG, &(s).slide},                                           \
@@ -19,9 +20,10 @@ typedef struct {
     {"--seed", CLI_INTEGER, &(s).seed}, {"--context", CLI_INTEGER, &(s).context},                                     \
     {"--beams", CLI_INTEGER, &(s).beams}, {"--length-penalty", CLI_NUMBER, &(s).length_penalty},                      \
     {"--temperature", CLI_NUMBER, &(s).temperature}, {"--top-p", CLI_NUMBER, &(s).top_p},                             \
-    {"--min-p", CLI_NUMBER, &(s).min_p}, {"--repeat-penalty", CLI_NUMBER, &(s).repeat_penalty}
+    {"--min-p", CLI_NUMBER, &(s).min_p}, {"--repeat-penalty", CLI_NUMBER, &(s).repeat_penalty},   \
+    {"--grammar", CLI_TEXT, &(s).grammar}, {"--json-schema", CLI_TEXT, &(s).json_schema}
 
-/* A session of the model with these options. EXIT_OK or EXIT_FAILED after saying why. */
+/* A session of the model with these options. EXIT_OK, or EXIT_FAILED or EXIT_USAGE after saying why. */
 int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_session **out);
 
 /* Make the session hold the conversation as the chat template writes it, ready for the assistant's reply. kinds[i] are the media in front of message i

@@ -206,9 +206,12 @@ static int32_t dtype_of(uint32_t file_type)
     case 6: return MM_DTYPE_Q5_0;
     case 7: return MM_DTYPE_Q5_1;
     case 8: return MM_DTYPE_Q8_0;
+    case 10: return MM_DTYPE_Q2_K;
+    case 11: return MM_DTYPE_Q3_K;
     case 12: return MM_DTYPE_Q4_K;
     case 13: return MM_DTYPE_Q5_K;
     case 14: return MM_DTYPE_Q6_K;
+    case 20: return MM_DTYPE_IQ4_NL;
     case 26: return MM_DTYPE_I32;
     case 27: return MM_DTYPE_I64;
     case 30: return MM_DTYPE_BF16;

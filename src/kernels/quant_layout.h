@@ -7,17 +7,22 @@
  *           k4 counts fours of columns.
  *           5-bit codes: one line more; bit k4 of byte 4 r + i is the fifth bit of column 4 k4 + i.
  *           6-bit codes: two lines more; bits 2 j, 2 j + 1 of byte 4 r + i of line h belong to k4 = 4 h + j.
+ *           2-bit codes: two lines instead; bits 2 j, 2 j + 1 of byte 4 r + i of line h belong to k4 = 4 h + j.
+ *           3-bit codes: one line more, as with 5-bit codes.
  *           8-bit codes: 8 lines instead, line k4 holding columns 4 k4 .. 4 k4 + 3.
- *   scales  per b, 16 rows each: Q4_0 Q5_0 Q8_0: f16 scale; Q4_1 Q5_1: f16 scale, f16 min;
- *           Q4_K Q5_K: u8 scale, u8 min; Q6_K: i8 scale of columns 0..15, of columns 16..31
- *   super   per 256 columns, 16 rows each: Q4_K Q5_K: f16 d, f16 dmin; Q6_K: f16 d
+ *   scales  per b, 16 rows each: Q4_0 Q5_0 Q8_0 IQ4_NL: f16 scale; Q4_1 Q5_1: f16 scale, f16 min;
+ *           Q4_K Q5_K: u8 scale, u8 min; Q3_K Q6_K: i8 scale of columns 0..15, of columns 16..31;
+ *           Q2_K: likewise, low nibble scale, high nibble min
+ *   super   per 256 columns, 16 rows each: Q2_K Q4_K Q5_K: f16 d, f16 dmin; Q3_K Q6_K: f16 d
  *
  * A row of activations has four: int8 codes (one a column), f32 scales (one a block), f32 scale times sum of codes (one a
  * block), int16 sums of codes (two a block: columns 0..15 and 16..31).
  *
  * What every level computes for a row of activations and a row of weights, block after block, w_scale and w_min being f32:
- *   acc = fma(w_scale * x_scale, (float)(sum of (w_code - zero) * x_code), acc), in Q6_K for each half with its own w_scale;
+ *   acc = fma(w_scale * x_scale, (float)(sum of (w_code - zero) * x_code), acc);
  *   acc = fma(w_min, x_scaled_sum, acc) where there is a min.
+ * Where halves have scales of their own: both steps for the first half, then for the second, a half's x_scaled_sum being
+ * x_scale * (float)(its sum of codes). A code of IQ4_NL is looked up and then counts as a code of 8 bits.
  * The sums are exact integers, so all levels give the same bits. acc: float32.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_QUANT_LAYOUT_H
@@ -36,6 +41,8 @@ typedef struct {
     int zero;           /* the code of 0; 0 where there is a min */
     int has_min;
     int is_k;           /* has a super region */
+    int halves;         /* 2: columns 0..15 and 16..31 of a block have each their scale and min; else 1 */
+    int codebook;       /* codes are looked up in mmi_iq4_nl_values (+ 128) */
     size_t code_bytes;  /* per block of 32 columns */
     size_t scale_bytes; /* per block */
     size_t super_bytes; /* per 256 columns */
@@ -45,14 +52,17 @@ typedef struct {
 static inline mmi_quant_format mmi_quant_format_of(int32_t dtype)
 {
     switch (dtype) {
-    case MM_DTYPE_Q4_0: return (mmi_quant_format){4, 8, 0, 0, 256, 32, 0};
-    case MM_DTYPE_Q4_1: return (mmi_quant_format){4, 0, 1, 0, 256, 64, 0};
-    case MM_DTYPE_Q5_0: return (mmi_quant_format){5, 16, 0, 0, 320, 32, 0};
-    case MM_DTYPE_Q5_1: return (mmi_quant_format){5, 0, 1, 0, 320, 64, 0};
-    case MM_DTYPE_Q8_0: return (mmi_quant_format){8, 128, 0, 0, 512, 32, 0};
-    case MM_DTYPE_Q4_K: return (mmi_quant_format){4, 0, 1, 1, 256, 32, 64};
-    case MM_DTYPE_Q5_K: return (mmi_quant_format){5, 0, 1, 1, 320, 32, 64};
-    default: return (mmi_quant_format){6, 32, 0, 1, 384, 32, 32}; /* Q6_K */
+    case MM_DTYPE_Q2_K: return (mmi_quant_format){2, 0, 1, 1, 2, 0, 128, 32, 64};
+    case MM_DTYPE_Q3_K: return (mmi_quant_format){3, 4, 0, 1, 2, 0, 192, 32, 32};
+    case MM_DTYPE_Q4_0: return (mmi_quant_format){4, 8, 0, 0, 1, 0, 256, 32, 0};
+    case MM_DTYPE_Q4_1: return (mmi_quant_format){4, 0, 1, 0, 1, 0, 256, 64, 0};
+    case MM_DTYPE_Q5_0: return (mmi_quant_format){5, 16, 0, 0, 1, 0, 320, 32, 0};
+    case MM_DTYPE_Q5_1: return (mmi_quant_format){5, 0, 1, 0, 1, 0, 320, 64, 0};
+    case MM_DTYPE_Q8_0: return (mmi_quant_format){8, 128, 0, 0, 1, 0, 512, 32, 0};
+    case MM_DTYPE_Q4_K: return (mmi_quant_format){4, 0, 1, 1, 1, 0, 256, 32, 64};
+    case MM_DTYPE_Q5_K: return (mmi_quant_format){5, 0, 1, 1, 1, 0, 320, 32, 64};
+    case MM_DTYPE_IQ4_NL: return (mmi_quant_format){4, 128, 0, 0, 1, 1, 256, 32, 0};
+    default: return (mmi_quant_format){6, 32, 0, 1, 2, 0, 384, 32, 32}; /* Q6_K */
     }
 }
 
@@ -76,6 +86,12 @@ typedef struct {
     const int16_t *sums;
 } mmi_quant_row;
 
+/* The scaled sum of codes of a half, or of both where they share a min. */
+static inline float mmi_quant_row_scaled_sum(mmi_quant_format f, mmi_quant_row r, size_t b, int half)
+{
+    return f.halves == 2 ? r.scales[b] * (float)r.sums[2 * b + (size_t)half] : r.scaled_sums[b];
+}
+
 /* The codes fill whole lines. */
 static inline size_t mmi_quant_row_code_bytes(size_t cols) { return (cols + 63) / 64 * 64; }
 
@@ -90,10 +106,10 @@ static inline mmi_quant_row mmi_quant_row_at(const void *row, size_t cols)
     return r;
 }
 
-/* One row's block of 32 columns: column c is scale[c / 16] * (codes[c] - zero) + min. */
+/* One row's block of 32 columns: column c is scale[c / 16] * (codes[c] - zero) + min[c / 16]. */
 typedef struct {
     uint8_t codes[MMI_QUANT_BLOCK];
-    float scale[2], min;
+    float scale[2], min[2];
 } mmi_quant_block;
 
 void mmi_unpack_block(int32_t dtype, const void *group, size_t row, size_t cols, size_t b, mmi_quant_block *out);

@@ -35,6 +35,14 @@ static void pack_codes(int bits, const uint8_t codes[32], size_t row, uint8_t *l
         for (int k4 = 0; k4 < 8; k4++) memcpy(p + 64 * k4, codes + 4 * k4, 4);
         return;
     }
+    if (bits <= 3) {
+        for (int c = 0; c < 32; c++) {
+            uint8_t *low = p + c / 16 * 64 + c % 4, *high = p + 128 + c % 4;
+            *low = (uint8_t)(*low | (codes[c] & 3) << c % 16 / 4 * 2);
+            if (bits == 3) *high = (uint8_t)(*high | codes[c] >> 2 << c / 4);
+        }
+        return;
+    }
     for (int j = 0; j < 4; j++)
         for (int i = 0; i < 4; i++)
             p[64 * j + i] = (uint8_t)((codes[4 * j + i] & 15) | (codes[16 + 4 * j + i] & 15) << 4);
@@ -51,7 +59,12 @@ static void unpack_codes(int bits, const uint8_t *lines, size_t row, uint8_t cod
     const uint8_t *p = lines + 4 * row;
 
     for (int c = 0; c < 32; c++) {
-        int nibble = p[64 * (c % 16 / 4) + c % 4] >> c / 16 * 4 & 15;
+        int pair = p[64 * (c / 16) + c % 4] >> c % 16 / 4 * 2 & 3, nibble;
+        if (bits <= 3) { /* of fewer lines than the nibbles below */
+            codes[c] = (uint8_t)(bits == 2 ? pair : pair | (p[128 + c % 4] >> c / 4 & 1) << 2);
+            continue;
+        }
+        nibble = p[64 * (c % 16 / 4) + c % 4] >> c / 16 * 4 & 15;
         if (bits == 8) codes[c] = p[64 * (c / 4) + c % 4];
         else if (bits == 6) codes[c] = (uint8_t)(nibble | (p[256 + c / 16 * 64 + c % 4] >> c % 16 / 4 * 2 & 3) << 4);
         else if (bits == 5) codes[c] = (uint8_t)(nibble | (p[256 + c % 4] >> c / 4 & 1) << 4);
@@ -89,6 +102,20 @@ void mmi_pack_group(int32_t dtype, const void *src, size_t rows, size_t cols, vo
                 put16(d, 0, r, block);
                 put16(d, 1, r, block + 2);
                 break;
+            case MM_DTYPE_Q2_K:
+                s[r] = block[2 * part];
+                s[16 + r] = block[2 * part + 1];
+                put16(d, 0, r, block + 80);
+                put16(d, 1, r, block + 82);
+                break;
+            case MM_DTYPE_Q3_K: {
+                int8_t halves[2];
+                mmi_block_half_scales(block + 96, part, halves);
+                s[r] = (uint8_t)halves[0];
+                s[16 + r] = (uint8_t)halves[1];
+                put16(d, 0, r, block + 108);
+                break;
+            }
             case MM_DTYPE_Q6_K:
                 s[r] = block[192 + 2 * part];
                 s[16 + r] = block[193 + 2 * part];
@@ -117,16 +144,21 @@ void mmi_unpack_block(int32_t dtype, const void *group, size_t row, size_t cols,
     const uint8_t *s = g.scales + b * f.scale_bytes, *d = g.super + b / 8 * f.super_bytes;
 
     unpack_codes(f.bits, g.codes + b * f.code_bytes, row, out->codes);
-    out->min = 0;
+    if (f.codebook)
+        for (int c = 0; c < MMI_QUANT_BLOCK; c++) out->codes[c] = (uint8_t)(mmi_iq4_nl_values[out->codes[c]] + f.zero);
+    out->min[0] = out->min[1] = 0;
     if (!f.is_k) {
         out->scale[0] = out->scale[1] = get16(s, 0, row);
-        if (f.has_min) out->min = get16(s, 1, row);
-    } else if (f.has_min) {
+        if (f.has_min) out->min[0] = out->min[1] = get16(s, 1, row);
+    } else if (f.has_min && f.halves == 1) {
         out->scale[0] = out->scale[1] = get16(d, 0, row) * s[row];
-        out->min = -(get16(d, 1, row) * s[16 + row]);
+        out->min[0] = out->min[1] = -(get16(d, 1, row) * s[16 + row]);
     } else {
-        out->scale[0] = get16(d, 0, row) * (int8_t)s[row];
-        out->scale[1] = get16(d, 0, row) * (int8_t)s[16 + row];
+        for (size_t h = 0; h < 2; h++) {
+            uint8_t v = s[16 * h + row];
+            out->scale[h] = get16(d, 0, row) * (f.has_min ? v & 15 : (int8_t)v);
+            if (f.has_min) out->min[h] = -(get16(d, 1, row) * (v >> 4));
+        }
     }
 }
 
@@ -139,7 +171,7 @@ void mmi_unpack_row(int32_t dtype, const void *group, size_t row, size_t cols, f
         mmi_unpack_block(dtype, group, row, cols, b, &w);
         for (int c = 0; c < MMI_QUANT_BLOCK; c++) {
             float v = w.scale[c / 16] * (float)(w.codes[c] - f.zero);
-            out[c] = f.has_min ? v + w.min : v; /* adding 0 would lose the sign of -0 */
+            out[c] = f.has_min ? v + w.min[c / 16] : v; /* adding 0 would lose the sign of -0 */
         }
     }
 }

@@ -55,13 +55,11 @@ static float dot(int32_t dtype, const void *group, size_t row, size_t cols, mmi_
 
         mmi_unpack_block(dtype, group, row, cols, b, &w);
         for (int c = 0; c < MMI_QUANT_BLOCK; c++) sum[c / 16] += (w.codes[c] - f.zero) * a[c];
-        if (dtype == MM_DTYPE_Q6_K) {
-            acc = fmaf(w.scale[0] * x.scales[b], (float)sum[0], acc);
-            acc = fmaf(w.scale[1] * x.scales[b], (float)sum[1], acc);
-        } else {
-            acc = fmaf(w.scale[0] * x.scales[b], (float)(sum[0] + sum[1]), acc);
+        if (f.halves == 1) sum[0] += sum[1];
+        for (int h = 0; h < f.halves; h++) {
+            acc = fmaf(w.scale[h] * x.scales[b], (float)sum[h], acc);
+            if (f.has_min) acc = fmaf(w.min[h], mmi_quant_row_scaled_sum(f, x, b, h), acc);
         }
-        if (f.has_min) acc = fmaf(w.min, x.scaled_sums[b], acc);
     }
     return acc;
 }

@@ -66,6 +66,7 @@ void mmi_session_destroy(mm_session *s)
     mmi_step_clear(&s->decode);
     mmi_step_clear(&s->prompt);
     forget_stops(s);
+    mmi_constraint_clear(&s->constraint);
     forget_placed(s, 0);
     mmi_free(s->placed.items);
     mmi_encoded_list_clear(&s->known);
@@ -199,6 +200,11 @@ mm_status mmi_session_add_stop(mm_session *s, const char *text)
     s->stops = grown;
     s->stops[s->n_stops++] = copy;
     return MM_OK;
+}
+
+mm_status mmi_session_set_constraint(mm_session *s, int32_t option, const char *text)
+{
+    return mmi_constraint_set(s->ctx, &s->constraint, s->model, option, text);
 }
 
 /* Tokens. */
@@ -460,6 +466,7 @@ mm_status mmi_session_fork(mm_session *s, mm_session **out)
     f->prefix = s->prefix;
     f->source_ready = s->source_ready;
     f->next_key = s->next_key;
+    mmi_constraint_copy(&f->constraint, &s->constraint);
     for (size_t i = 0; i < s->n_stops && !st; i++) st = mmi_session_add_stop(f, s->stops[i]);
     for (size_t i = 0; i < s->tokens.count && !st; i++) st = mmi_ids_add(s->ctx, &f->tokens, s->tokens.data[i]) ? MM_E_NOMEM : MM_OK;
     for (int i = 0; i < 3; i++)

@@ -13,6 +13,7 @@ mm_context *mmi_session_context(const mm_session *s);
 mm_status mmi_session_set_i64(mm_session *s, int32_t option, int64_t value);
 mm_status mmi_session_set_f64(mm_session *s, int32_t option, double value);
 mm_status mmi_session_add_stop(mm_session *s, const char *text); /* NULL: forget all */
+mm_status mmi_session_set_constraint(mm_session *s, int32_t option, const char *text); /* MM_SESSION_GRAMMAR, MM_SESSION_JSON_SCHEMA */
 int mmi_session_bounds_i64(int32_t option, int64_t *lowest, int64_t *highest); /* 0: no such option */
 int mmi_session_bounds_f64(int32_t option, double *lowest, double *highest);
 mm_status mmi_session_append_text(mm_session *s, const char *text);

@@ -24,7 +24,8 @@ typedef struct {
     mmi_text waiting;
     mm_generate_fn fn;
     void *user;
-    int stopped; /* by the callback */
+    int stopped;       /* by the callback */
+    mmi_ids generated; /* so far; not the end of the session's tokens, which may slide */
 } output;
 
 /* The offset of the first stop text in the waiting text, or its size. */
@@ -106,24 +107,26 @@ mm_status mmi_session_rule_scores(mm_session *s, float *scores, const int32_t *g
 {
     const mm_model *m = s->model;
     size_t V = (size_t)m->info.vocabulary;
-    (void)generated;
+    mm_status st;
 
     for (size_t i = 0; i < m->suppressed.count; i++) scores[m->suppressed.data[i]] = -INFINITY;
     for (size_t i = 0; i < m->first_suppressed.count && !length; i++) scores[m->first_suppressed.data[i]] = -INFINITY;
+    if ((st = mmi_constraint_rule_scores(s->ctx, &s->constraint, m, scores, generated, length))) return st;
     if (m->forced_first >= 0 && !length && s->tokens.count == m->n_start_tokens) force(scores, V, m->forced_first);
     if (m->forced_last >= 0 && length + 1 == most) force(scores, V, m->forced_last);
     return MM_OK;
 }
 
-static mm_status next_token(mm_session *s, size_t length, int32_t *id)
+static mm_status next_token(mm_session *s, mmi_ids *generated, int32_t *id)
 {
     size_t V = (size_t)s->model->info.vocabulary;
     mm_status st = mmi_session_compute(s);
 
     if (st) return st;
     memcpy(s->scores, s->logits, V * sizeof *s->scores);
-    st = mmi_session_rule_scores(s, s->scores, s->tokens.data + s->tokens.count - length, length, (size_t)s->max_tokens);
+    st = mmi_session_rule_scores(s, s->scores, generated->data, generated->count, (size_t)s->max_tokens);
     if (!st) st = mmi_sampler_pick(s->ctx, &s->sampler, s->scores, V, s->tokens.data, s->tokens.count, id);
+    if (!st && mmi_ids_add(s->ctx, generated, *id)) st = MM_E_NOMEM;
     return st ? st : mmi_session_add(s, id, 1, NULL, 0);
 }
 
@@ -170,8 +173,9 @@ int mmi_session_beam(const mm_session *s, size_t index, const int32_t **ids, siz
 
 mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int32_t *reason)
 {
-    output o = {s, NULL, {0}, fn, user, 0};
+    output o = {s, NULL, {0}, fn, user, 0, {0}};
     int32_t why = MM_STOP_NONE, id = -1;
+    int over = 0;
     mm_status st = MM_OK;
 
     if (s->model->tokenizer) st = mmi_token_decoder_create(s->ctx, s->model->tokenizer, 1, &o.decoder);
@@ -181,9 +185,9 @@ mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int
             why = MM_STOP_LENGTH;
         } else if (n && s->when_full == MM_WHEN_FULL_STOP && s->tokens.count >= (size_t)s->context) {
             why = MM_STOP_FULL;
-        } else {
-            st = next_token(s, (size_t)n, &id);
-            if (!st && mmi_session_is_end(s, id)) {
+        } else if (!(st = mmi_constraint_is_over(s->ctx, &s->constraint, s->model, o.generated.data, o.generated.count, &over))) {
+            if (!over) st = next_token(s, &o.generated, &id);
+            if (over || (!st && mmi_session_is_end(s, id))) {
                 why = MM_STOP_END;
             } else if (!st) {
                 st = take_token(&o, id, &why);
@@ -196,6 +200,7 @@ mm_status mmi_session_generate(mm_session *s, mm_generate_fn fn, void *user, int
     }
     mmi_token_decoder_destroy(o.decoder);
     mmi_text_clear(&o.waiting);
+    mmi_free(o.generated.data);
     if (reason) *reason = why;
     return st;
 }

@@ -4,6 +4,7 @@
 #define MMI_SESSION_STATE_H
 
 #include "beam_search.h"
+#include "constraint.h"
 #include "model.h"
 #include "sampler.h"
 #include "session_media.h"
@@ -34,6 +35,7 @@ struct mm_session {
     mmi_beam_list found; /* by the last generate with beams */
     char **stops;
     size_t n_stops;
+    mmi_constraint constraint;
 };
 
 #endif

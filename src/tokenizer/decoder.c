@@ -425,3 +425,74 @@ mm_status mmi_decoding_finish(mm_context *ctx, mmi_decoding *t, mmi_text *out)
     }
     return st;
 }
+
+/* ---- single tokens ---- */
+
+static int append_unmapped(mm_context *ctx, const char *token, size_t n, mmi_text *out)
+{
+    size_t before = out->size;
+    uint32_t code = 0;
+
+    for (size_t i = 0; i < n;) {
+        size_t len = mmi_utf8_decode(token + i, n - i, &code);
+        int b = mmi_byte_level_byte(code);
+        char byte = (char)b;
+        if (b < 0) { /* another token is its own UTF-8 */
+            out->size = before;
+            return mmi_text_append(ctx, out, token, n);
+        }
+        if (mmi_text_append(ctx, out, &byte, 1)) return 1;
+        i += len;
+    }
+    return 0;
+}
+
+mm_status mmi_decoder_token_bytes(mm_context *ctx, const mmi_decoder *d, const char *token, size_t n, mmi_text *out)
+{
+    mmi_text work[2] = {{0}, {0}};
+    int turn = 0, raw = 0; /* a byte is final: what comes later works on characters */
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < d->count && !st && !raw; i++) {
+        const step *s = &d->steps[i];
+        mmi_text *to = &work[turn];
+        size_t len = s->search ? strlen(s->search) : 0;
+        int byte = s->kind == STEP_BYTE_FALLBACK ? fallback_byte(token, n) : -1, failed = 0;
+        char one = (char)byte;
+
+        to->size = 0;
+        switch (s->kind) {
+        case STEP_JOIN: failed = mmi_text_append(ctx, to, " ", 1) || mmi_text_append(ctx, to, token, n); break;
+        case STEP_WORD_PIECE:
+            if (n >= len && !memcmp(token, s->search, len)) failed = mmi_text_append(ctx, to, token + len, n - len);
+            else failed = mmi_text_append(ctx, to, " ", 1) || mmi_text_append(ctx, to, token, n);
+            break;
+        case STEP_BYTE_LEVEL:
+            failed = append_unmapped(ctx, token, n, to);
+            raw = 1;
+            break;
+        case STEP_BPE: st = replace_all(ctx, token, n, s->search, " ", to); break;
+        case STEP_REPLACE: st = replace_all(ctx, token, n, s->search, s->content, to); break;
+        case STEP_BYTE_FALLBACK:
+            failed = byte < 0 ? mmi_text_append(ctx, to, token, n) : mmi_text_append(ctx, to, &one, 1);
+            raw = byte >= 0;
+            break;
+        default: continue; /* FUSE and STRIP leave the inside of a text alone */
+        }
+        if (failed) st = MM_E_NOMEM;
+        token = data_of(to);
+        n = to->size;
+        turn ^= 1;
+    }
+    if (!st && mmi_text_append(ctx, out, token, n)) st = MM_E_NOMEM;
+    mmi_text_clear(&work[0]);
+    mmi_text_clear(&work[1]);
+    return st;
+}
+
+int mmi_decoder_drops_space(const mmi_decoder *d)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (d->steps[i].kind == STEP_STRIP && d->steps[i].character == ' ' && d->steps[i].start > 0) return 1;
+    return 0;
+}

@@ -22,6 +22,12 @@ void mmi_decoding_destroy(mmi_decoding *state); /* NULL allowed */
 /* Append to `out` what the next token (valid UTF-8) makes certain: whole characters, maybe none. */
 mm_status mmi_decoding_push(mm_context *ctx, mmi_decoding *state, const char *token, size_t n, mmi_text *out);
 
+/* Append the bytes that a token stands for inside a text, which need not be whole characters. */
+mm_status mmi_decoder_token_bytes(mm_context *ctx, const mmi_decoder *d, const char *token, size_t n, mmi_text *out);
+
+/* Whether a space at the beginning of a text is dropped. */
+int mmi_decoder_drops_space(const mmi_decoder *d);
+
 /* Append what was still held back, malformed bytes as U+FFFD, and begin anew. */
 mm_status mmi_decoding_finish(mm_context *ctx, mmi_decoding *state, mmi_text *out);
 

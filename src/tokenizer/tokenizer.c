@@ -391,6 +391,18 @@ mm_status mmi_token_decoder_push(mm_context *ctx, mmi_token_decoder *d, int32_t 
 
 mm_status mmi_token_decoder_finish(mm_context *ctx, mmi_token_decoder *d, mmi_text *out) { return mmi_decoding_finish(ctx, d->state, out); }
 
+mm_status mmi_tokenizer_token_bytes(mm_context *ctx, const mmi_tokenizer *t, int32_t id, mmi_text *out)
+{
+    const mmi_added_token *added = mmi_added_tokens_by_id(&t->added, id);
+    size_t n = 0;
+    const char *token = added ? added->form : mmi_vocabulary_text(&t->vocabulary, id, &n);
+
+    if (!token || (added && added->special)) return MM_OK;
+    return mmi_decoder_token_bytes(ctx, t->decoder, token, added ? added->form_size : n, out);
+}
+
+int mmi_tokenizer_drops_space(const mmi_tokenizer *t) { return mmi_decoder_drops_space(t->decoder); }
+
 /* ---- look-up ---- */
 
 const char *mmi_tokenizer_kind(const mmi_tokenizer *t) { return t->bpe ? "BPE" : "WordPiece"; }

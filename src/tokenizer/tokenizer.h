@@ -50,6 +50,11 @@ void mmi_token_decoder_destroy(mmi_token_decoder *d); /* NULL allowed */
 mm_status mmi_token_decoder_push(mm_context *ctx, mmi_token_decoder *d, int32_t id, mmi_text *out);
 mm_status mmi_token_decoder_finish(mm_context *ctx, mmi_token_decoder *d, mmi_text *out); /* then d begins anew */
 
+/* Append the bytes that a token stands for inside a text, which need not be whole characters; none for a special token and an id without
+ * a token. */
+mm_status mmi_tokenizer_token_bytes(mm_context *ctx, const mmi_tokenizer *t, int32_t id, mmi_text *out);
+int mmi_tokenizer_drops_space(const mmi_tokenizer *t); /* decoding drops a space at the beginning of a text */
+
 /* "BPE" or "WordPiece"; static. */
 const char *mmi_tokenizer_kind(const mmi_tokenizer *t);
 /* The highest id + 1. */

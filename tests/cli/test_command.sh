@@ -55,4 +55,15 @@ for j in "$t"/bert.json "$t"/smollm.gguf; do
 done
 expect 0 slide "$mm" generate "$models/llama_words" --raw --prompt a --greedy --ids --slide --context 16 --max-tokens 60
 [ "$(tr , "\n" <"$dir/out" | wc -l)" -eq 60 ] || { echo "slide: not 60 ids: $(cat "$dir/out")"; failed=1; }
+printf 'root ::= "the" " end"?' >"$dir/g.gbnf"
+expect 0 grammar "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/g.gbnf"
+case "$(cat "$dir/out")" in the | "the end") ;; *) echo "grammar: $(cat "$dir/out")"; failed=1 ;; esac
+printf '{"type": "null"}' >"$dir/s.json"
+expect 0 schema "$mm" generate "$models/llama_words" --raw --prompt a --json-schema "$dir/s.json" --ids
+expect 0 schema "$mm" generate "$models/llama_words" --raw --prompt a --json-schema "$dir/s.json"
+[ "$(cat "$dir/out")" = null ] || { echo "schema: $(cat "$dir/out")"; failed=1; }
+printf 'root ::= root' >"$dir/g.gbnf"
+expect 1 recursion "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/g.gbnf"; said err "left recursion"; silent out
+expect 1 no-grammar "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/none"; said err "$dir/none"
+expect 2 both "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/g.gbnf" --json-schema "$dir/s.json"; said err --json-schema
 exit $failed

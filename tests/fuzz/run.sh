@@ -12,6 +12,7 @@ for program in "$@"; do
     gguf) seeds=$(ls tests/golden/formats/*.gguf 2>/dev/null) ;;
     safetensors) seeds=$(ls tests/golden/formats/*.safetensors 2>/dev/null) ;;
     json) seeds=$(ls tests/golden/formats/*/*.json 2>/dev/null) ;;
+    json_schema) seeds=$(ls tests/golden/grammars/schemas.json 2>/dev/null) ;;
     png) seeds=$(ls tests/golden/images/*.png 2>/dev/null) ;;
     wav) seeds=$(ls tests/golden/audio/*.wav 2>/dev/null) ;;
     y4m) seeds=$(ls tests/golden/videos/*.y4m 2>/dev/null) ;;

@@ -52,7 +52,8 @@ def make_gguf():
     w.add_tensor("i64", np.array([-(2**63)], np.int64))
     w.add_tensor("i8", np.array([1, -2, 3], np.int8))  # a type that libmm does not read
     for seed, (name, block_bytes) in enumerate(
-        [("Q4_0", 18), ("Q4_1", 20), ("Q5_0", 22), ("Q5_1", 24), ("Q8_0", 34), ("Q4_K", 144), ("Q5_K", 176), ("Q6_K", 210), ("BF16", 2)]
+        [("Q4_0", 18), ("Q4_1", 20), ("Q5_0", 22), ("Q5_1", 24), ("Q8_0", 34), ("Q4_K", 144), ("Q5_K", 176), ("Q6_K", 210), ("BF16", 2),
+         ("Q2_K", 84), ("Q3_K", 110), ("IQ4_NL", 18)]
     ):
         w.add_tensor(name.lower(), bytes_of(2 * block_bytes, seed).reshape(2, block_bytes), raw_dtype=types[name])
     w.write_header_to_file()

@@ -265,9 +265,9 @@ def unpermute(w, heads):
 
 
 def random_blocks(kind, shape, rng):
-    """Blocks of a K format that decode to about N(0, 0.07): for writers that gguf-py has not."""
-    rows, blocks = shape[0], shape[1] // 256
-    size = {"Q4_K": 144, "Q5_K": 176, "Q6_K": 210}[kind]
+    """Blocks of a format that decode to about N(0, 0.07), or as far as the width asks: for writers that gguf-py has not."""
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    rows, blocks = shape[0], shape[1] // block
     b = rng.integers(0, 256, (rows, blocks, size), dtype=np.uint8)
 
     def put(at, values):
@@ -276,6 +276,14 @@ def random_blocks(kind, shape, rng):
     if kind == "Q6_K":  # scale * (code - 32): codes -32..31, signed scales
         b[:, :, 192:208] = rng.integers(-60, 60, (rows, blocks, 16), dtype=np.int8).view(np.uint8)
         put(208, rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 18 / 35)
+    elif kind == "Q3_K":  # scale * (code - 4): codes -4..3, signed scales of 6 bits
+        put(108, rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 2.3 / 18)
+    elif kind == "Q2_K":  # as below, scales and mins of 4 bits
+        d = rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 1.1 / 9
+        put(80, d)
+        put(82, d * 1.5)
+    elif kind == "IQ4_NL":
+        put(0, rng.uniform(0.5, 1.5, (rows, blocks)) * 1.2 / shape[1] ** 0.5 / 70)
     else:  # d * scale * code - dmin * min: about zero when the min is half the range
         top = 15 if kind == "Q4_K" else 31
         d = rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / (top * 0.29) / 36
@@ -438,6 +446,10 @@ def make_ggufs():
     for n, kind in enumerate(("Q4_K", "Q5_K", "Q6_K")):
         make_gguf_llama("gguf_" + kind.lower(), kind, 71 + n, other="Q8_0", hidden_size=256, intermediate_size=96,
                         num_hidden_layers=1)
+    for n, kind in enumerate(("Q2_K", "Q3_K")):
+        make_gguf_llama("gguf_" + kind.lower(), kind, 75 + n, other="Q8_0", hidden_size=256, intermediate_size=96,
+                        num_hidden_layers=1)
+    make_gguf_llama("gguf_iq4_nl", "IQ4_NL", 77, num_hidden_layers=1, **blocks)
     # Llama 3: the converter stores the scaling as factors on the frequencies
     rope = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                 original_max_position_embeddings=64)

@@ -113,7 +113,7 @@ int main(int argc, char **argv)
     static const size_t shapes[][2] = {{576, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
     int best = mmi_cpu_best_level();
 
-    for (int32_t d = MM_DTYPE_Q4_0; d <= MM_DTYPE_Q6_K; d++) {
+    for (int32_t d = MM_DTYPE_Q4_0; d <= MM_DTYPE_IQ4_NL; d++) {
         int wanted = argc == 1 && d == MM_DTYPE_Q4_1;
         for (int i = 1; i < argc; i++) wanted |= !strcmp(argv[i], mm_dtype_name(d));
         for (size_t i = 0; wanted && i < sizeof shapes / sizeof *shapes; i++) bench(d, shapes[i][0], shapes[i][1], best);

@@ -71,8 +71,8 @@ static uint8_t *make_weights(int32_t dtype, size_t rows, size_t cols, int kind)
     for (size_t i = 0; i < blocks * info->block_bytes; i++)
         w[i] = kind == ALL_ONES ? 0xFF : kind == ALL_ZEROS ? 0 : kind == LARGEST_NEGATIVE ? 0x80 : (uint8_t)(random_u32() >> 11);
     for (size_t i = 0; i < blocks; i++) {
-        uint8_t *d = w + i * info->block_bytes + (dtype == MM_DTYPE_Q6_K ? 208 : 0);
-        int two = dtype == MM_DTYPE_Q4_1 || dtype == MM_DTYPE_Q5_1 || dtype == MM_DTYPE_Q4_K || dtype == MM_DTYPE_Q5_K;
+        uint8_t *d = w + i * info->block_bytes + (dtype == MM_DTYPE_Q6_K ? 208 : dtype == MM_DTYPE_Q3_K ? 108 : dtype == MM_DTYPE_Q2_K ? 80 : 0);
+        int two = dtype == MM_DTYPE_Q4_1 || dtype == MM_DTYPE_Q5_1 || dtype == MM_DTYPE_Q4_K || dtype == MM_DTYPE_Q5_K || dtype == MM_DTYPE_Q2_K;
         for (int j = 0; j <= two; j++) {
             uint16_t h = mmi_f32_to_f16(random_unit() * 0.1f);
             if (kind == BAD_SCALES && random_u32() % 8 == 0) h = bad[random_u32() % 5];
@@ -218,7 +218,7 @@ static void test_levels(void **state)
     static const size_t all_rows[] = {1, 15, 16, 17, 33}, blocks[] = {1, 2, 3, 5}, ms[] = {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 33};
 
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q6_K; dtype++)
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++)
         for (size_t r = 0; r < sizeof all_rows / sizeof *all_rows; r++)
             for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++)
                 for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
@@ -229,7 +229,7 @@ static void test_levels(void **state)
 static void test_large(void **state)
 {
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q6_K; dtype++) {
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++) {
         check_levels(dtype, 18, 256, 149, RANDOM, RANDOM, 0);
         check_levels(dtype, 18, 4096 + 256, 19, RANDOM, RANDOM, 0);
     }
@@ -239,7 +239,7 @@ static void test_large(void **state)
 static void test_extremes(void **state)
 {
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q6_K; dtype++)
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++)
         for (int w = RANDOM; w < KINDS; w++)
             for (int x = RANDOM; x < BAD_SCALES; x++)
                 for (size_t m = 1; m <= 18; m += 17) check_levels(dtype, 17, 512, m, w, x, 0);
@@ -252,7 +252,7 @@ static void test_against_double(void **state)
     enum { ROWS = 17, M = 3 };
 
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q6_K; dtype++) {
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++) {
         const size_t cols = 768, blocks = cols / 32, row_bytes = mmi_quant_row_bytes(cols);
         uint8_t *base, *w = make_weights(dtype, ROWS, cols, RANDOM), *packed = pack(dtype, w, ROWS, cols, 0, &base);
         uint8_t *x = make_rows(M, cols, RANDOM);
@@ -273,7 +273,7 @@ static void test_against_double(void **state)
                     double a = (double)q.codes[c] * (double)q.scales[c / 32];
                     mmi_unpack_block(dtype, packed + r / 16 * mmi_pack_group_bytes(dtype, cols), r % 16, cols, c / 32, &b);
                     sum += (double)values[c] * a;
-                    magnitude += (fabs((double)values[c] - (double)b.min) + fabs((double)b.min)) * fabs(a);
+                    magnitude += (fabs((double)values[c] - (double)b.min[c % 32 / 16]) + fabs((double)b.min[c % 32 / 16])) * fabs(a);
                 }
                 bound = (double)(2 * blocks + 4) * 0x1p-24 * magnitude;
                 if (!(fabs((double)y[i][r] - sum) <= bound))
@@ -365,7 +365,7 @@ static void test_quantize(void **state)
 static void test_not_finite(void **state)
 {
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q6_K; dtype++)
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++)
         for (int level = 0; level < level_count; level++) {
             enum { COLS = 256, M = 17, ROWS = 16 };
             uint8_t *base, *w = make_weights(dtype, ROWS, COLS, RANDOM), *packed = pack(dtype, w, ROWS, COLS, 0, &base);

@@ -100,6 +100,22 @@ class Sessions(unittest.TestCase):
         self.assertEqual(stream.read(), whole[:whole.index(stop)])
         self.assertEqual(stream.reason, "text")
 
+    def test_constraints(self):
+        session = self.model.session(max_tokens=30, grammar='root ::= "then" | "on a stone."').append("hello")
+        stream = session.generate()
+        self.assertIn(stream.read(), ("then", "on a stone."))
+        self.assertEqual(stream.reason, "end")
+        self.assertIn(session.fork().generate().read(), ("then", "on a stone."))
+        self.assertIn(session.generate(json_schema={"type": ["null", "boolean"]}).read(), ("null", "true", "false"))
+        with self.assertRaises(libmm.Error) as e:
+            session.set(json_schema={"not": {}})
+        self.assertEqual(e.exception.name, "MM_E_UNSUPPORTED")
+        with self.assertRaises(libmm.Error) as e:
+            session.set(grammar="root ::= x")
+        self.assertIn('"x"', str(e.exception))
+        free = session.fork().generate(grammar=None).read()
+        self.assertNotIn(free, ("null", "true", "false"))
+
     def test_context_full(self):
         session = self.model.session(context_size=6, max_tokens=100, seed=3, temperature=3).append([3, 4])
         stream = session.generate()

@@ -85,6 +85,36 @@ static void test_others(void **state)
     assert_decoded(f, both, "xxxxx", "x");
 }
 
+/* The bytes of single tokens: what has no whole character included. */
+static void test_token_bytes(void **state)
+{
+    static const char byte_level[] = "{\"type\":\"ByteLevel\"}",
+                      llama[] = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},"
+                                "{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}",
+                      words[] = "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":false}", bpe[] = "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}";
+    static const struct {
+        const char *json, *token, *bytes;
+        int drops_space;
+    } cases[] = {{byte_level, "\xC4\xA0\xC3\xA4", " \xE4", 0}, {byte_level, "a b", "a b", 0}, {llama, "\xE2\x96\x81\xE2\x96\x81" "a", "  a", 1}, {llama, "<0xE4>", "\xE4", 1},
+                 {llama, "<0xZZ>", "<0xZZ>", 1}, {llama, "\xC3\xA4", "\xC3\xA4", 1}, {words, "##ab", "ab", 0}, {words, "ab", " ab", 0}, {bpe, "ab</w>", "ab ", 0}, {"null", "a", " a", 0}};
+    fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mmi_json *doc = parse_json(f, cases[i].json);
+        mmi_decoder *d = NULL;
+        mmi_text out = {0};
+
+        set_text(f, &out, "x");
+        assert_int_equal(mmi_decoder_load(f->ctx, doc, mmi_json_root(doc), &d), MM_OK);
+        assert_int_equal(mmi_decoder_token_bytes(f->ctx, d, cases[i].token, strlen(cases[i].token), &out), MM_OK);
+        assert_bytes(out.data + 1, out.size - 1, cases[i].bytes);
+        assert_int_equal(mmi_decoder_drops_space(d), cases[i].drops_space);
+        mmi_text_clear(&out);
+        mmi_decoder_destroy(d);
+        mmi_json_destroy(doc);
+    }
+}
+
 static void test_refused(void **state)
 {
     static const struct {
@@ -117,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_byte_level, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_word_piece, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_others, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_token_bytes, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_refused, setup, teardown)};
     return cmocka_run_group_tests_name("decoder", tests, NULL, NULL);
 }

@@ -214,15 +214,16 @@ static void reads_tensors(void **state)
         size_t block, block_bytes;
     } blocks[] = {{"q4_0", MM_DTYPE_Q4_0, 32, 18},   {"q4_1", MM_DTYPE_Q4_1, 32, 20},   {"q5_0", MM_DTYPE_Q5_0, 32, 22},
                   {"q5_1", MM_DTYPE_Q5_1, 32, 24},   {"q8_0", MM_DTYPE_Q8_0, 32, 34},   {"q4_k", MM_DTYPE_Q4_K, 256, 144},
-                  {"q5_k", MM_DTYPE_Q5_K, 256, 176}, {"q6_k", MM_DTYPE_Q6_K, 256, 210}, {"bf16", MM_DTYPE_BF16, 1, 2}};
+                  {"q5_k", MM_DTYPE_Q5_K, 256, 176}, {"q6_k", MM_DTYPE_Q6_K, 256, 210}, {"bf16", MM_DTYPE_BF16, 1, 2},
+                  {"q2_k", MM_DTYPE_Q2_K, 256, 84},  {"q3_k", MM_DTYPE_Q3_K, 256, 110}, {"iq4_nl", MM_DTYPE_IQ4_NL, 32, 18}};
     fixture *f = *state;
     mmi_gguf *g;
     const mmi_gguf_tensor *t;
     mmi_file_map *map;
 
     assert_int_equal(mmi_gguf_open(f->ctx, "tests/golden/formats/tiny.gguf", &g), MM_OK);
-    assert_int_equal(mmi_gguf_tensor_count(g), 14);
-    assert_null(mmi_gguf_tensor_at(g, 14));
+    assert_int_equal(mmi_gguf_tensor_count(g), 17);
+    assert_null(mmi_gguf_tensor_at(g, 17));
     assert_null(mmi_gguf_tensor_find(g, "f3"));
     assert_string_equal(mmi_gguf_tensor_at(g, 0)->name, "f32");
 

@@ -561,6 +561,114 @@ static void test_callback_stops(void **state)
     close_fixture(&f);
 }
 
+/* Greedy under a grammar is the best token that one of its sentences goes on with, found here by comparing texts; an end token is best only where a
+ * sentence ends. */
+static void test_grammar(void **state)
+{
+    static const char *const sentences[] = {"the end", "then", "on a stone.", "on an art", "ZZ"};
+    fixture f = open_fixture("llama_words");
+    mm_session *s = new_session(&f), *fork = NULL;
+    const mm_tokenizer *t = mm_model_tokenizer(f.model);
+    collected c;
+    char have[64] = "";
+    int32_t reason = 0, ids[64];
+    size_t n = 0, size = 0;
+    int ended = 0;
+    (void)state;
+
+    ok(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, "root ::= \"the\" (\" end\" | \"n\") | \"on a\" ( \" stone.\" | \"n art\") | \"ZZ\""));
+    ok(f.ctx, mm_session_append_text(s, prompt));
+    ok(f.ctx, mm_session_fork(s, &fork));
+    while (!ended) { /* by hand, in a session without a grammar */
+        mm_session *plain_session = new_session(&f);
+        const float *logits = NULL;
+        int64_t best = -1;
+        char text[80];
+
+        ok(f.ctx, mm_session_append_text(plain_session, prompt));
+        ok(f.ctx, mm_session_append_tokens(plain_session, ids, n));
+        ok(f.ctx, mm_session_logits(plain_session, &logits));
+        for (int64_t id = 0; id < f.V; id++) {
+            char *piece = NULL;
+            int32_t one = (int32_t)id, is_end = id == 1 || id == 24, may = 0;
+            ok(f.ctx, mm_tokenizer_decode(t, f.ctx, &one, 1, MM_TOKENS_SKIP_SPECIAL, &piece, &size));
+            (void)snprintf(text, sizeof text, "%s%s", have, is_end ? "" : piece);
+            for (int k = 0; k < 5; k++) may |= is_end ? !strcmp(sentences[k], have) : *piece && !strncmp(sentences[k], text, strlen(text));
+            mm_text_free(piece);
+            if (may && (best < 0 || logits[id] > logits[best])) best = id;
+        }
+        assert_true(best >= 0);
+        ids[n++] = (int32_t)best;
+        ended = best == 1 || best == 24;
+        if (!ended) {
+            char *piece = NULL;
+            ok(f.ctx, mm_tokenizer_decode(t, f.ctx, &ids[n - 1], 1, MM_TOKENS_SKIP_SPECIAL, &piece, &size));
+            (void)strncat(have, piece, sizeof have - strlen(have) - 1);
+            mm_text_free(piece);
+        }
+        mm_session_destroy(plain_session);
+    }
+    for (int round = 0; round < 2; round++) { /* the session, then its fork */
+        mm_session *one = round ? fork : s;
+        size_t before = mm_session_length(one);
+        memset(&c, 0, sizeof c);
+        ok(f.ctx, mm_session_generate(one, collect, &c, &reason));
+        assert_int_equal(reason, MM_STOP_END);
+        assert_string_equal(c.text, have);
+        assert_int_equal(mm_session_length(one), before + n);
+        for (size_t i = 0; i < n; i++) assert_int_equal(mm_session_tokens(one)[before + i], ids[i]);
+    }
+    /* Drawn at random each sentence comes, and nothing else; each generate begins anew. */
+    {
+        int seen[5] = {0};
+        ok(f.ctx, mm_session_set_f64(s, MM_SESSION_TEMPERATURE, 20));
+        for (int i = 0; i < 60; i++) {
+            int which = -1;
+            ok(f.ctx, mm_session_rewind(s, 4));
+            memset(&c, 0, sizeof c);
+            ok(f.ctx, mm_session_generate(s, collect, &c, &reason));
+            for (int k = 0; k < 5; k++)
+                if (!strcmp(c.text, sentences[k])) which = k;
+            if (which < 0 || reason != MM_STOP_END) fail_msg("\"%s\" ended with %d", c.text, reason);
+            seen[which]++;
+        }
+        assert_true(seen[0] && seen[1] && seen[2] && seen[3] && !seen[4]); /* no token is a Z */
+    }
+    ok(f.ctx, mm_session_set_i64(s, MM_SESSION_BEAMS, 3)); /* the same for sequences side by side */
+    ok(f.ctx, mm_session_rewind(s, 4));
+    memset(&c, 0, sizeof c);
+    ok(f.ctx, mm_session_generate(s, collect, &c, &reason));
+    for (n = 0; n < 4 && strcmp(c.text, sentences[n]); n++) {}
+    assert_true(n < 4 && reason == MM_STOP_END);
+    ok(f.ctx, mm_session_set_i64(s, MM_SESSION_BEAMS, 1));
+    /* What is refused changes nothing; NULL takes the grammar away; a grammar that no token can follow is told. */
+    refused(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, "root ::= x"), MM_E_FORMAT, "\"x\"", NULL);
+    refused(f.ctx, mm_session_set_str(s, MM_SESSION_JSON_SCHEMA, "{\"not\": {}}"), MM_E_UNSUPPORTED, "\"not\"", NULL);
+    memset(&c, 0, sizeof c);
+    ok(f.ctx, mm_session_generate(s, collect, &c, &reason));
+    assert_int_equal(reason, MM_STOP_END);
+    ok(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, "root ::= \"a Z\""));
+    refused(f.ctx, mm_session_generate(s, NULL, NULL, &reason), MM_E_STATE, "no token can follow", NULL);
+    ok(f.ctx, mm_session_set_str(s, MM_SESSION_JSON_SCHEMA, "{\"type\": \"null\"}")); /* the words have no braces */
+    memset(&c, 0, sizeof c);
+    ok(f.ctx, mm_session_generate(s, collect, &c, &reason));
+    assert_string_equal(c.text, "null");
+    ok(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, NULL));
+    ok(f.ctx, mm_session_set_i64(s, MM_SESSION_MAX_TOKENS, 20));
+    memset(&c, 0, sizeof c);
+    ok(f.ctx, mm_session_generate(s, collect, &c, &reason));
+    assert_string_not_equal(c.text, "null");
+    mm_session_destroy(s);
+    mm_session_destroy(fork);
+    close_fixture(&f);
+    f = open_fixture(plain); /* no tokenizer */
+    s = new_session(&f);
+    refused(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, "root ::= \"a\""), MM_E_UNSUPPORTED, "tokenizer", NULL);
+    ok(f.ctx, mm_session_set_str(s, MM_SESSION_GRAMMAR, NULL));
+    mm_session_destroy(s);
+    close_fixture(&f);
+}
+
 /* A seed fixes what is written; another seed writes something else; likeliest-only sampling is greedy at any temperature. */
 static void test_sampling_options(void **state)
 {
@@ -680,6 +788,7 @@ int main(void)
         cmocka_unit_test(test_text_is_begun_once),
         cmocka_unit_test(test_stop_texts),
         cmocka_unit_test(test_callback_stops),
+        cmocka_unit_test(test_grammar),
         cmocka_unit_test(test_sampling_options),
         cmocka_unit_test(test_option_bounds),
         cmocka_unit_test(test_arguments),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import queue
 import threading
 import weakref
@@ -45,7 +46,7 @@ _NAMED = {
                                                       "never": _c.MM_EARLY_STOPPING_NEVER}),
     "kv_type": (_c.MM_SESSION_KV_TYPE, {"f16": _c.MM_DTYPE_F16, "f32": _c.MM_DTYPE_F32}),
 }
-OPTIONS = tuple(sorted([*_INTEGERS, *_NUMBERS, *_NAMED, "stop"]))
+OPTIONS = tuple(sorted([*_INTEGERS, *_NUMBERS, *_NAMED, "stop", "grammar", "json_schema"]))
 
 _REASONS = {_c.MM_STOP_END: "end", _c.MM_STOP_LENGTH: "length", _c.MM_STOP_TEXT: "text", _c.MM_STOP_CALLBACK: "closed",
             _c.MM_STOP_FULL: "full"}
@@ -188,6 +189,8 @@ class Session:
     beams              sequences searched side by side; the best becomes the text, all at once; 1
     length_penalty, early_stopping  of such a search: 1, and False, True or "never"
     stop               a text or texts at which generate stops
+    grammar            a GBNF grammar (llama.cpp's notation) that the written text follows; None: any text
+    json_schema        a JSON schema (a dict or text) instead; {} for any JSON. The last one set counts
     kv_type            "f16" (default) or "f32" keys and values; only while the session is empty
     parse_special      whether special tokens spelled out in appended text are those tokens; True
     """
@@ -210,6 +213,12 @@ class Session:
                     self.context.check(lib.mm_session_set_str(s, _c.MM_SESSION_STOP, None))
                     for text in texts:
                         self.context.check(lib.mm_session_set_str(s, _c.MM_SESSION_STOP, c_text(text, "a stop text")))
+                elif name == "grammar":
+                    text = None if value is None else c_text(value, "the grammar")
+                    self.context.check(lib.mm_session_set_str(s, _c.MM_SESSION_GRAMMAR, text))
+                elif name == "json_schema":
+                    text = value if value is None or isinstance(value, str) else json.dumps(value)
+                    self.context.check(lib.mm_session_set_str(s, _c.MM_SESSION_JSON_SCHEMA, text if text is None else c_text(text, "the schema")))
                 elif name in _INTEGERS:
                     self.context.check(lib.mm_session_set_i64(s, _INTEGERS[name], checked(value, 64, name)))
                 elif name in _NUMBERS:

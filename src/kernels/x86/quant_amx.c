@@ -1,6 +1,6 @@
 /* Block-quantized linear with AMX for many rows of activations; few rows go to the AVX-512 version.
  *
- * A unit is what shares a scale: 32 columns, or 16 in Q6_K. Its codes, made signed, are a tile of 8 (4) lines; with a tile
+ * A unit is what shares a scale: 32 columns, or 16 where halves have scales of their own. Its codes, made signed, are a tile of 8 (4) lines; with a tile
  * of 16 rows of activations they give 16 x 16 integer sums, which AVX-512 scales and adds to the float sums. Two units are
  * in flight at a time. The arithmetic is stated in quant_layout.h.
  * Tile registers are configured for one call and released at its end. SPDX-License-Identifier: MIT */
@@ -53,7 +53,7 @@ static ALWAYS_INLINE void load_lines(mmi_quant_format f, mmi_quant_group g, size
 {
     __m512i c[8];
 
-    mmi_block_load_codes(f.bits, g.codes + b * f.code_bytes, c);
+    mmi_block_load_codes(f, g.codes + b * f.code_bytes, c);
     UNROLL
     for (int k4 = 0; k4 < 8; k4++) lines[k4] = f.zero ? _mm512_sub_epi8(c[k4], _mm512_set1_epi8((char)f.zero)) : c[k4];
 }
@@ -68,16 +68,17 @@ static ALWAYS_INLINE void load_units(int32_t dtype, mmi_quant_group g, size_t b,
     load_lines(f, g, b, lines[0]);
     out->scale[0] = s.scale[0];
     out->scale[1] = s.scale[1];
-    out->min[0] = out->min[1] = s.min;
-    if (units == 2 && dtype != MM_DTYPE_Q6_K) {
+    out->min[0] = s.min[0];
+    out->min[1] = s.min[1];
+    if (units == 2 && f.halves == 1) {
         s = mmi_block_load_scales(f, g, b + 1);
         load_lines(f, g, b + 1, lines[1]);
         out->scale[1] = s.scale[0];
-        out->min[1] = s.min;
+        out->min[1] = s.min[0];
     }
     MEMORY_IS_READ(lines);
     _tile_loadd(CODES0, lines[0], 64);
-    if (units == 2) _tile_loadd(CODES1, dtype == MM_DTYPE_Q6_K ? lines[0] + 4 : lines[1], 64);
+    if (units == 2) _tile_loadd(CODES1, f.halves == 2 ? lines[0] + 4 : lines[1], 64);
 }
 
 /* Integer sums of one tile of activations with one or two units, whose codes are in CODES0 and CODES1. */
@@ -115,7 +116,7 @@ static ALWAYS_INLINE void add_blocks(int32_t dtype, mmi_quant_group g, size_t b,
                                      size_t x_step, size_t n, __m512 *acc)
 {
     const mmi_quant_format f = mmi_quant_format_of(dtype);
-    const int halves = dtype == MM_DTYPE_Q6_K, unit = halves ? 16 : 32;
+    const int halves = f.halves == 2, unit = halves ? 16 : 32;
     const size_t step = halves ? 1 : (size_t)units;
     __m512i sums[2][2][16];
     unit_scales now, next;
@@ -144,7 +145,7 @@ static ALWAYS_INLINE void add_blocks(int32_t dtype, mmi_quant_group g, size_t b,
                     size_t at = halves ? b : b + (size_t)u;
                     __m512 x_scale = mmi_row_float(x.scales + at, r0 + r, x_step);
                     a = _mm512_fmadd_ps(_mm512_mul_ps(now.scale[u], x_scale), _mm512_cvtepi32_ps(sums[turn][u][r]), a);
-                    if (f.has_min) a = _mm512_fmadd_ps(now.min[u], mmi_row_float(x.scaled_sums + at, r0 + r, x_step), a);
+                    if (f.has_min) a = _mm512_fmadd_ps(now.min[u], mmi_row_scaled_sum(f, x, at, u, r0 + r, x_step), a);
                 }
                 acc[r0 + r] = a;
             }
@@ -154,7 +155,7 @@ static ALWAYS_INLINE void add_blocks(int32_t dtype, mmi_quant_group g, size_t b,
 
 static ALWAYS_INLINE void linear(int32_t dtype, const mmi_quant_tile *t)
 {
-    const int halves = dtype == MM_DTYPE_Q6_K;
+    const int halves = mmi_quant_format_of(dtype).halves == 2;
     size_t group_bytes = mmi_pack_group_bytes(dtype, t->cols), row_bytes = mmi_quant_row_bytes(t->cols);
     size_t blocks = t->cols / MMI_QUANT_BLOCK, paired = halves ? blocks : blocks / 2 * 2;
 
@@ -191,6 +192,9 @@ static void quant_linear(const mmi_quant_tile *t)
     case MM_DTYPE_Q4_K: linear(MM_DTYPE_Q4_K, t); break;
     case MM_DTYPE_Q5_K: linear(MM_DTYPE_Q5_K, t); break;
     case MM_DTYPE_Q6_K: linear(MM_DTYPE_Q6_K, t); break;
+    case MM_DTYPE_Q2_K: linear(MM_DTYPE_Q2_K, t); break;
+    case MM_DTYPE_Q3_K: linear(MM_DTYPE_Q3_K, t); break;
+    case MM_DTYPE_IQ4_NL: linear(MM_DTYPE_IQ4_NL, t); break;
     }
 }
 

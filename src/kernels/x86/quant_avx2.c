@@ -1,13 +1,14 @@
 /* Block-quantized linear with AVX2.
  *
- * vpmaddubsw adds two products of an unsigned by a signed byte into 16 bits, saturating. Codes of 4, 5 and 6 bits leave room
- * to add up 8, 4 and 2 such results before they are widened to 32 bits; 8-bit codes are made signed, their sign is moved
+ * vpmaddubsw adds two products of an unsigned by a signed byte into 16 bits, saturating. Codes of up to 4, of 5 and of 6 bits leave
+ * room to add up 8, 4 and 2 such results before they are widened to 32 bits; 8-bit codes are made signed, their sign is moved
  * to the activation, and 2 * 128 * 127 just fits.
  * The arithmetic is stated in quant_layout.h. SPDX-License-Identifier: MIT */
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
+#include "block_quant.h"
 #include "kernels.h"
 #include "quant_layout.h"
 #include "unroll.h"
@@ -17,8 +18,7 @@ enum { ROWS = 64, PREFETCH = 2048 }; /* activation rows whose sums are held at a
 /* A block with its codes one a byte: c[k4][half] holds 8 rows x 4 columns. */
 typedef struct {
     __m256i c[8][2];
-    __m256 scale[2][2]; /* [columns 0..15 or 16..31][half]; the same but in Q6_K */
-    __m256 min[2];
+    __m256 scale[2][2], min[2][2]; /* [columns 0..15 or 16..31][half]; the same unless the format has halves */
 } block;
 
 static inline int32_t load32(const void *p)
@@ -43,12 +43,30 @@ static ALWAYS_INLINE __m256 row_float(const float *p, size_t r, size_t x_step)
 {
     return _mm256_set1_ps(*(const float *)((const char *)p + r * x_step));
 }
+static ALWAYS_INLINE __m256 row_scaled_sum(mmi_quant_format f, mmi_quant_row x, size_t b, const int h, size_t r, size_t x_step)
+{
+    if (f.halves == 1) return row_float(x.scaled_sums + b, r, x_step);
+    return _mm256_mul_ps(row_float(x.scales + b, r, x_step), _mm256_set1_ps(*(const int16_t *)((const char *)(x.sums + 2 * b + h) + r * x_step)));
+}
 
-/* Codes of one half of the rows. 8-bit codes become signed. */
-static ALWAYS_INLINE void load_codes(int bits, const uint8_t *p, __m256i *c, const int step)
+/* Codes of one half of the rows. Those of 8 bits and of a codebook become signed. */
+static ALWAYS_INLINE void load_codes(mmi_quant_format f, const uint8_t *p, __m256i *c, const int step)
 {
     const __m256i low = _mm256_set1_epi8(15);
+    const int bits = f.bits;
 
+    if (bits <= 3) {
+        UNROLL
+        for (int k4 = 0; k4 < 8; k4++) {
+            c[k4 * step] = _mm256_and_si256(_mm256_srli_epi16(load(p + k4 / 4 * 64), k4 % 4 * 2), _mm256_set1_epi8(3));
+            if (bits == 3) { /* the high bit is moved to bit 2 */
+                __m256i h = load(p + 128);
+                h = k4 <= 2 ? _mm256_slli_epi16(h, 2 - k4) : _mm256_srli_epi16(h, k4 - 2);
+                c[k4 * step] = _mm256_or_si256(c[k4 * step], _mm256_and_si256(h, _mm256_set1_epi8(4)));
+            }
+        }
+        return;
+    }
     if (bits == 8) {
         UNROLL
         for (int k4 = 0; k4 < 8; k4++) c[k4 * step] = _mm256_xor_si256(load(p + 64 * k4), _mm256_set1_epi8((char)0x80));
@@ -59,6 +77,11 @@ static ALWAYS_INLINE void load_codes(int bits, const uint8_t *p, __m256i *c, con
         __m256i v = load(p + 64 * j);
         c[j * step] = _mm256_and_si256(v, low);
         c[(4 + j) * step] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+    }
+    if (f.codebook) {
+        __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)mmi_iq4_nl_values));
+        UNROLL
+        for (int k4 = 0; k4 < 8; k4++) c[k4 * step] = _mm256_shuffle_epi8(values, c[k4 * step]);
     }
     if (bits == 4) return;
 
@@ -76,14 +99,23 @@ static ALWAYS_INLINE void load_scales(mmi_quant_format f, mmi_quant_group g, siz
     const uint8_t *s = g.scales + b * f.scale_bytes, *d = g.super + b / 8 * f.super_bytes;
     const int o8 = 8 * half, o16 = 16 * half; /* bytes to the half's u8 and f16 */
 
-    out->min[half] = _mm256_setzero_ps();
+    out->min[0][half] = out->min[1][half] = _mm256_setzero_ps();
     if (!f.is_k) {
         out->scale[0][half] = out->scale[1][half] = load_f16(s + o16);
-        if (f.has_min) out->min[half] = load_f16(s + 32 + o16);
+        if (f.has_min) out->min[0][half] = load_f16(s + 32 + o16);
     } else if (f.has_min) {
         __m256 negative_dmin = _mm256_xor_ps(load_f16(d + 32 + o16), _mm256_set1_ps(-0.0f));
+        if (f.halves == 2) {
+            UNROLL
+            for (int h = 0; h < 2; h++) {
+                __m256i v = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(s + 16 * h + o8)));
+                out->scale[h][half] = _mm256_mul_ps(load_f16(d + o16), _mm256_cvtepi32_ps(_mm256_and_si256(v, _mm256_set1_epi32(15))));
+                out->min[h][half] = _mm256_mul_ps(negative_dmin, _mm256_cvtepi32_ps(_mm256_srli_epi32(v, 4)));
+            }
+            return;
+        }
         out->scale[0][half] = out->scale[1][half] = _mm256_mul_ps(load_f16(d + o16), load_u8(s + o8));
-        out->min[half] = _mm256_mul_ps(negative_dmin, load_u8(s + 16 + o8));
+        out->min[0][half] = _mm256_mul_ps(negative_dmin, load_u8(s + 16 + o8));
     } else {
         out->scale[0][half] = _mm256_mul_ps(load_f16(d + o16), load_i8(s + o8));
         out->scale[1][half] = _mm256_mul_ps(load_f16(d + o16), load_i8(s + 16 + o8));
@@ -96,7 +128,7 @@ static ALWAYS_INLINE void load_block(int32_t dtype, mmi_quant_group g, size_t b,
 
     UNROLL
     for (int half = 0; half < 2; half++) {
-        load_codes(f.bits, g.codes + b * f.code_bytes + 32 * half, &out->c[0][half], 2);
+        load_codes(f, g.codes + b * f.code_bytes + 32 * half, &out->c[0][half], 2);
         load_scales(f, g, b, half, out);
     }
 }
@@ -105,14 +137,14 @@ static ALWAYS_INLINE void load_block(int32_t dtype, mmi_quant_group g, size_t b,
 static ALWAYS_INLINE void sum_codes(mmi_quant_format f, const block *w, const int first, const int last, const int8_t *codes,
                                     const int16_t *sums, size_t x_step, __m256i sum[4][2], const int n)
 {
-    const int room = f.bits == 4 ? 8 : f.bits == 5 ? 4 : f.bits == 6 ? 2 : 1; /* results that fit into 16 bits */
+    const int wide = f.bits == 8 || f.codebook, room = wide ? 1 : f.bits == 6 ? 2 : f.bits == 5 || f.halves == 2 ? 4 : 8; /* results that fit into 16 bits */
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i part[4][2];
 
     UNROLL
     for (int r = 0; r < n; r++) {
         sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-        if (f.zero && f.bits != 8) { /* -zero times the one or two sums that belong to these columns */
+        if (f.zero && !wide) { /* -zero times the one or two sums that belong to these columns */
             uint32_t z = (uint16_t)-f.zero, pair = (first == 0 ? z : 0) | (last == 8 ? z << 16 : 0);
             __m256i s = _mm256_set1_epi32(load32((const char *)sums + (size_t)r * x_step));
             sum[r][0] = sum[r][1] = _mm256_madd_epi16(s, _mm256_set1_epi32((int32_t)pair));
@@ -126,8 +158,8 @@ static ALWAYS_INLINE void sum_codes(mmi_quant_format f, const block *w, const in
             UNROLL
             for (int half = 0; half < 2; half++) {
                 __m256i c = w->c[k4][half], *p = &part[r][half];
-                __m256i two = f.bits == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(c), _mm256_sign_epi8(x, c))
-                                          : _mm256_maddubs_epi16(c, x);
+                __m256i two = wide ? _mm256_maddubs_epi16(_mm256_abs_epi8(c), _mm256_sign_epi8(x, c))
+                                   : _mm256_maddubs_epi16(c, x);
                 *p = (k4 - first) % room ? _mm256_add_epi16(*p, two) : two;
                 /* Added in this order: a tree of all sums, which compilers like, needs more registers than there are. */
                 __asm__("" : "+x"(*p));
@@ -142,13 +174,12 @@ static ALWAYS_INLINE void add_block(int32_t dtype, const block *w, mmi_quant_row
                                     float (*acc)[16], const int n)
 {
     const mmi_quant_format f = mmi_quant_format_of(dtype);
-    const int halves = dtype == MM_DTYPE_Q6_K ? 2 : 1; /* of the columns, each with its scale */
 
     UNROLL
-    for (int h = 0; h < halves; h++) {
+    for (int h = 0; h < f.halves; h++) {
         __m256i sum[4][2];
 
-        sum_codes(f, w, 4 * h, halves == 2 ? 4 * h + 4 : 8, x.codes + b * MMI_QUANT_BLOCK, x.sums + 2 * b, x_step, sum, n);
+        sum_codes(f, w, 4 * h, f.halves == 2 ? 4 * h + 4 : 8, x.codes + b * MMI_QUANT_BLOCK, x.sums + 2 * b, x_step, sum, n);
         UNROLL
         for (int r = 0; r < n; r++) {
             __m256 x_scale = row_float(x.scales + b, (size_t)r, x_step);
@@ -156,7 +187,7 @@ static ALWAYS_INLINE void add_block(int32_t dtype, const block *w, mmi_quant_row
             for (int half = 0; half < 2; half++) {
                 __m256 a = _mm256_loadu_ps(acc[r] + 8 * half);
                 a = _mm256_fmadd_ps(_mm256_mul_ps(w->scale[h][half], x_scale), _mm256_cvtepi32_ps(sum[r][half]), a);
-                if (f.has_min) a = _mm256_fmadd_ps(w->min[half], row_float(x.scaled_sums + b, (size_t)r, x_step), a);
+                if (f.has_min) a = _mm256_fmadd_ps(w->min[h][half], row_scaled_sum(f, x, b, h, (size_t)r, x_step), a);
                 _mm256_storeu_ps(acc[r] + 8 * half, a);
             }
         }
@@ -209,6 +240,9 @@ static void quant_linear(const mmi_quant_tile *t)
     case MM_DTYPE_Q4_K: linear(MM_DTYPE_Q4_K, t); break;
     case MM_DTYPE_Q5_K: linear(MM_DTYPE_Q5_K, t); break;
     case MM_DTYPE_Q6_K: linear(MM_DTYPE_Q6_K, t); break;
+    case MM_DTYPE_Q2_K: linear(MM_DTYPE_Q2_K, t); break;
+    case MM_DTYPE_Q3_K: linear(MM_DTYPE_Q3_K, t); break;
+    case MM_DTYPE_IQ4_NL: linear(MM_DTYPE_IQ4_NL, t); break;
     }
 }
 

@@ -38,7 +38,7 @@ static ALWAYS_INLINE void add_block(int32_t dtype, const __m512i c[8], const mmi
                                     size_t x_step, size_t b, __m512 *acc, const int n)
 {
     const mmi_quant_format f = mmi_quant_format_of(dtype);
-    const int halves = dtype == MM_DTYPE_Q6_K ? 2 : 1;
+    const int halves = f.halves;
     __m512i sum[2][4];
 
     UNROLL
@@ -66,8 +66,10 @@ static ALWAYS_INLINE void add_block(int32_t dtype, const __m512i c[8], const mmi
     for (int r = 0; r < n; r++) {
         __m512 a = acc[r], x_scale = mmi_row_float(x.scales + b, (size_t)r, x_step);
         UNROLL
-        for (int h = 0; h < halves; h++) a = _mm512_fmadd_ps(_mm512_mul_ps(s->scale[h], x_scale), _mm512_cvtepi32_ps(sum[h][r]), a);
-        if (f.has_min) a = _mm512_fmadd_ps(s->min, mmi_row_float(x.scaled_sums + b, (size_t)r, x_step), a);
+        for (int h = 0; h < halves; h++) {
+            a = _mm512_fmadd_ps(_mm512_mul_ps(s->scale[h], x_scale), _mm512_cvtepi32_ps(sum[h][r]), a);
+            if (f.has_min) a = _mm512_fmadd_ps(s->min[h], mmi_row_scaled_sum(f, x, b, h, (size_t)r, x_step), a);
+        }
         acc[r] = a;
     }
 }
@@ -87,7 +89,7 @@ static ALWAYS_INLINE void linear_one(int32_t dtype, const mmi_quant_tile *t)
             mmi_block_scales s = mmi_block_load_scales(f, g, b);
             __m512i c[8];
             prefetch(f, p);
-            mmi_block_load_codes(f.bits, p, c);
+            mmi_block_load_codes(f, p, c);
             add_block(dtype, c, &s, x, 0, b, &acc, 1);
         }
         mmi_store_outputs(t, i, 0, acc);
@@ -113,7 +115,7 @@ static ALWAYS_INLINE void linear_rows(int32_t dtype, const mmi_quant_tile *t)
                 __m512i c[8];
                 size_t r = 0;
                 prefetch(f, g.codes + b * f.code_bytes);
-                mmi_block_load_codes(f.bits, g.codes + b * f.code_bytes, c);
+                mmi_block_load_codes(f, g.codes + b * f.code_bytes, c);
                 for (; r + 4 <= n; r += 4)
                     add_block(dtype, c, &s, mmi_quant_row_at(x + r * row_bytes, t->cols), row_bytes, b, acc + r, 4);
                 for (; r < n; r++) add_block(dtype, c, &s, mmi_quant_row_at(x + r * row_bytes, t->cols), 0, b, acc + r, 1);
@@ -140,6 +142,9 @@ void mmi_quant_linear_avx512(const mmi_quant_tile *t)
     case MM_DTYPE_Q4_K: linear(MM_DTYPE_Q4_K, t); break;
     case MM_DTYPE_Q5_K: linear(MM_DTYPE_Q5_K, t); break;
     case MM_DTYPE_Q6_K: linear(MM_DTYPE_Q6_K, t); break;
+    case MM_DTYPE_Q2_K: linear(MM_DTYPE_Q2_K, t); break;
+    case MM_DTYPE_Q3_K: linear(MM_DTYPE_Q3_K, t); break;
+    case MM_DTYPE_IQ4_NL: linear(MM_DTYPE_IQ4_NL, t); break;
     }
 }
 
