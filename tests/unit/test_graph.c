@@ -251,7 +251,7 @@ static void test_cached_attention(void **state)
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         int64_t n = pieces[p];
         mmi_kv_cache *caches[1] = {cache};
-        mmi_run_values values = {caches, 1, NULL};
+        mmi_run_values values = {.caches = caches, .n_caches = 1};
         g = new_graph();
         in[0] = mmi_graph_input(g, "q", MM_DTYPE_F32, 4, (int64_t[]){1, n, H, D});
         in[1] = mmi_graph_input(g, "k", MM_DTYPE_F32, 4, (int64_t[]){1, n, K, D});
