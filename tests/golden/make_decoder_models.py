@@ -79,7 +79,7 @@ def make_mistrals():
 def make_qwens():
     config = Qwen2Config(**{**BASE, "hidden_size": 40, "num_attention_heads": 5}, tie_word_embeddings=True, sliding_window=8)
     make("qwen2", Qwen2ForCausalLM, config, 11, BF16, padding=True)  # a window that is not used
-    config = Qwen2Config(**BASE, use_sliding_window=True, sliding_window=7, max_window_layers=1, rope_parameters=YARN)
+    config = Qwen2Config(**{**BASE, "max_position_embeddings": 1024}, use_sliding_window=True, sliding_window=7, max_window_layers=1, rope_parameters=YARN)
     model = make("qwen2_window", Qwen2ForCausalLM, config, 12, F16, edit=lambda c: c.pop("layer_types"))
     matters(model, layer_types=["full_attention"] * 2)
     matters(model, rope_parameters=PLAIN)
@@ -141,7 +141,7 @@ def make_phi3s():
     config = phi3_config(dict(PLAIN, partial_rotary_factor=0.5), num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
                          sliding_window=9, tie_word_embeddings=True)
     matters(make("phi3", Phi3ForCausalLM, config, 31, BF16, padding=True), sliding_window=None)
-    config = phi3_config(longrope(4))
+    config = phi3_config(longrope(4), max_position_embeddings=1024)
     model = make("phi3_longrope", Phi3ForCausalLM, config, 32, F16, prompts=(5, 20, 67), shards=2)  # 20: grows beyond
     matters(model, rope_parameters={**longrope(4), "long_factor": longrope(4)["short_factor"]})
     matters(model, rope_parameters={**longrope(4), "attention_factor": 1.0})
