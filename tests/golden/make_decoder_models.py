@@ -145,6 +145,10 @@ def make_phi3s():
     model = make("phi3_longrope", Phi3ForCausalLM, config, 32, F16, prompts=(5, 20, 67), shards=2)  # 20: grows beyond
     matters(model, rope_parameters={**longrope(4), "long_factor": longrope(4)["short_factor"]})
     matters(model, rope_parameters={**longrope(4), "attention_factor": 1.0})
+    # the engine reads a prompt in chunks, of which the first is within the original context
+    config = Phi3Config(**{**BASE, "num_hidden_layers": 1, "max_position_embeddings": 1024}, rope_parameters=longrope(4),
+                        original_max_position_embeddings=300)
+    make("phi3_chunks", Phi3ForCausalLM, config, 33, BF16, lengths=(6,), prompts=(310,))
 
 
 def gpt2_config(**options):
