@@ -113,29 +113,6 @@ static mmi_value binary(mmi_graph *g, const mmi_op *op, mmi_value a, mmi_value b
 mmi_value mmi_add(mmi_graph *g, mmi_value a, mmi_value b) { return binary(g, &add_op, a, b); }
 mmi_value mmi_mul(mmi_graph *g, mmi_value a, mmi_value b) { return binary(g, &mul_op, a, b); }
 
-static void scale_task(void *arg, size_t task, int worker)
-{
-    const row_job *j = arg;
-    (void)worker;
-    FOR_ROWS(j, task) j->run->k->scale(j->a + r * j->stride, j->node->f[0], j->y + r * j->cols, j->cols);
-}
-
-static mm_status run_scale(mmi_run *run, const mmi_node *n)
-{
-    row_job j = job_of(run, n);
-    return run_rows(run, &j, scale_task);
-}
-
-static const mmi_op scale_op = {"scale", run_scale, NULL, 1};
-
-mmi_value mmi_scale(mmi_graph *g, mmi_value x, float factor)
-{
-    mmi_node *n = row_node(g, &scale_op, &x, 1, -1);
-    if (!n) return 0;
-    n->f[0] = factor;
-    return n->output;
-}
-
 static void activate_task(void *arg, size_t task, int worker)
 {
     const row_job *j = arg;

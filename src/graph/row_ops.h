@@ -10,7 +10,6 @@
  * may stand for b. */
 mmi_value mmi_add(mmi_graph *g, mmi_value a, mmi_value b);
 mmi_value mmi_mul(mmi_graph *g, mmi_value a, mmi_value b);
-mmi_value mmi_scale(mmi_graph *g, mmi_value x, float factor);
 mmi_value mmi_activate(mmi_graph *g, mmi_value x, mmi_activation act);
 mmi_value mmi_scale(mmi_graph *g, mmi_value x, float s);
 

@@ -47,7 +47,6 @@ static void assume(mm_model *m, const mmi_decoder_defaults *d)
     c->act = d->act;
     c->tied = d->tied;
     c->eps = 1e-6;
-    c->embedding_scale = 1;
     c->ropes = 1;
     c->rope_neox = 1;
 }
@@ -281,10 +280,7 @@ mmi_value mmi_decoder_begin(mmi_io *io, mmi_value table, double scale)
     if (!ids == !x) return mmi_graph_fail(g, MM_E_ARGUMENT, "one of the inputs input_ids and inputs_embeds is needed, %s", x ? "both are given" : "both are missing");
     if (x && mmi_graph_look(g, x)->shape[2] != io->model->info.hidden)
         return mmi_graph_fail(g, MM_E_SHAPE, "input inputs_embeds is %s, expected rows of %lld", mmi_graph_shape_text(g, x, s), (long long)io->model->info.hidden);
-    if (ids) {
-        x = mmi_token_embedding(g, &(mmi_token_embedding_spec){.ids = ids, .table = table}); /* [B, T, C] */
-        if (scale != 1) x = mmi_scale(g, x, (float)scale);
-    }
+    if (ids) x = mmi_token_embedding(g, &(mmi_token_embedding_spec){.ids = ids, .table = table, .scale = (float)scale}); /* [B, T, C] */
     if (!io->inner || !io->wanted || !mmi_io_wants(io, "inputs_embeds")) return x;
     mmi_io_output(io, "inputs_embeds", x);
     return 0;

@@ -20,7 +20,7 @@ typedef struct {
     double norm_offset;       /* added to the weights of norms */
     mmi_activation act;
     int tied;                 /* the head is the table of embeddings */
-    double embedding_scale;   /* of input_ids; inputs_embeds come scaled */
+    double embedding_scale;   /* of input_ids, 0: none; inputs_embeds come scaled */
     double attention_scale;
     double attention_softcap, logit_softcap; /* 0: none */
     int64_t window;           /* of local layers, 0: none */
@@ -108,7 +108,7 @@ void mmi_decoder_build(mmi_io *io);
 
 extern const char *const mmi_decoder_prefixes[];
 
-/* The two ends of any decoder's graph. The first returns the embedded tokens [B, T, C], those of input_ids times `scale`, or 0 when nothing more is
+/* The two ends of any decoder's graph. The first returns the embedded tokens [B, T, C], those of input_ids times `scale` (0: none), or 0 when nothing more is
  * to be built; the second takes the states of the last layer, normalizes and multiplies by the head (0: the table) for what is wanted. */
 mmi_value mmi_decoder_begin(mmi_io *io, mmi_value table, double scale);
 void mmi_decoder_end(mmi_io *io, mmi_value x, const mmi_norm_spec *norm, mmi_value head, double softcap);

@@ -147,7 +147,7 @@ static void build(mmi_io *io)
 {
     const gpt2_config *c = io->model->config;
     mmi_graph *g = io->g;
-    mmi_value table = mmi_io_weight(io, TOKENS, -1), head = mmi_io_weight(io, HEAD, -1), x = mmi_decoder_begin(io, table, 1), mask, bias;
+    mmi_value table = mmi_io_weight(io, TOKENS, -1), head = mmi_io_weight(io, HEAD, -1), x = mmi_decoder_begin(io, table, 0), mask, bias;
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, (float)c->eps);
 
     if (!x) return;
