@@ -11,6 +11,7 @@
 typedef struct {
     int post_norm;                     /* normalize after each residual (arXiv:1706.03762, BART), else before each part */
     mmi_norm_spec norm1, cross_norm, norm2;
+    mmi_norm_spec out_norm1, out_norm2; /* of what self-attention and feed-forward give, before it is added (Gemma 2: arXiv:2408.00118); w 0: none */
     mmi_self_attention_spec attention; /* causal, or cached */
     const mmi_cross_attention_spec *cross; /* NULL: none */
     mmi_value states;                  /* the source's [B, N, S]; 0: what the run's cross caches hold */

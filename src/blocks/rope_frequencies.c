@@ -46,15 +46,30 @@ static void llama3(const mmi_rope_spec *r, size_t dim, float *inverse)
     }
 }
 
-float mmi_rope_frequencies(const mmi_rope_spec *r, size_t dim, float *inverse)
+/* Table 1 there: scores are sharpened with the length they are stretched to. */
+static float longrope(const mmi_rope_spec *r)
+{
+    if (r->attention_factor > 0) return (float)r->attention_factor;
+    return (float)(r->factor > 1 ? sqrt(1 + log(r->factor) / log(r->original_context)) : 1);
+}
+
+mmi_rope_spec mmi_rope_plain(double theta, double original_context)
+{
+    return (mmi_rope_spec){.kind = MMI_ROPE_DEFAULT, .theta = theta, .factor = 1, .original_context = original_context, .beta_fast = 32, .beta_slow = 1,
+                           .truncate = 1, .low_frequency_factor = 1, .high_frequency_factor = 4};
+}
+
+float mmi_rope_frequencies(const mmi_rope_spec *r, size_t dim, int row, float *inverse)
 {
     for (size_t i = 0; i < dim / 2; i++) inverse[i] = 1.0f / powf((float)r->theta, (float)(2 * i) / (float)dim);
+    for (size_t i = 0; r->sets && i < dim / 2; i++) inverse[i] /= r->factors[row][i];
     switch (r->kind) {
     case MMI_ROPE_LINEAR:
         for (size_t i = 0; i < dim / 2; i++) inverse[i] = (float)(inverse[i] / r->factor);
         return 1;
     case MMI_ROPE_YARN: return yarn(r, dim, inverse);
     case MMI_ROPE_LLAMA3: llama3(r, dim, inverse); return 1;
+    case MMI_ROPE_LONG: return longrope(r);
     case MMI_ROPE_DEFAULT:
     case MMI_ROPE_DYNAMIC: break;
     }

@@ -571,7 +571,7 @@ mm_status mmi_gguf_array_i64(mm_context *ctx, const mmi_gguf *f, const char *key
 
     if (st) return st;
     at = e->at + index * value_bytes(e->element_type);
-    switch (integer_at(f, e->element_type, at, out)) {
+    switch (integer_at(f, e->element_type == MMI_GGUF_BOOL ? MMI_GGUF_U8 : e->element_type, at, out)) {
     case IS_INTEGER: return MM_OK;
     case IS_HUGE:
         return mmi_fail(ctx, MM_E_FORMAT, "%s: element %zu of key %s is %" PRIu64 ", above 2^63", f->path, index, key, u64_at(f, at));

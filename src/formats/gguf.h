@@ -33,7 +33,7 @@ mm_status mmi_gguf_bool(mm_context *ctx, const mmi_gguf *file, const char *key, 
 mm_status mmi_gguf_string(mm_context *ctx, const mmi_gguf *file, const char *key, int required, const char **out, size_t *n);
 
 /* An array: its element type and count; *found 0 when absent and not required. Elements are read with the calls below,
- * which check type and index. String arrays are indexed once at open, so each look-up is constant time. */
+ * which check type and index; truth values are integers too. String arrays are indexed once at open, so each look-up is constant time. */
 mm_status mmi_gguf_array(mm_context *ctx, const mmi_gguf *file, const char *key, int required, mmi_gguf_type *type, size_t *count, int *found);
 mm_status mmi_gguf_array_string(mm_context *ctx, const mmi_gguf *file, const char *key, size_t index, const char **out, size_t *n);
 mm_status mmi_gguf_array_i64(mm_context *ctx, const mmi_gguf *file, const char *key, size_t index, int64_t *out);

@@ -86,6 +86,7 @@ typedef struct {
     mmi_kv_cache *const *caches; /* a cache for each sequence of the batch, or NULL; their lengths are the run-time positions */
     size_t n_caches;
     mmi_kv_cache *const *cross;  /* as many: what each attends to across, keys and values of another sequence or modality; or NULL */
+    size_t length; /* tokens of the text in all, of which this run may compute a part; 0: as far as the positions go */
 } mmi_run_values;
 
 struct mmi_run {

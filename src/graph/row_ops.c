@@ -285,37 +285,56 @@ mmi_value mmi_l2_normalize(mmi_graph *g, mmi_value x)
 static mm_status run_rope_table(mmi_run *run, const mmi_node *n)
 {
     const int32_t *positions = mmi_run_i32(run, n->inputs[0]);
-    const float *inverse = mmi_run_f32(run, n->inputs[1]);
-    size_t count = (size_t)mmi_graph_elements(run->graph, n->inputs[0]);
-    size_t half = (size_t)mmi_graph_elements(run->graph, n->inputs[1]);
+    const float *frequencies = mmi_run_f32(run, n->inputs[1]);
+    const int64_t *shape = mmi_graph_look(run->graph, n->output)->shape; /* [B, T, 2, half] */
+    size_t half = (size_t)shape[3];
     float *y = mmi_run_f32(run, n->output);
 
-    for (size_t p = 0; p < count; p++, y += 2 * half)
-        for (size_t i = 0; i < half; i++) {
-            float angle = (float)positions[p] * inverse[i]; /* the product in f32, as the reference implementations have it */
-            y[i] = cosf(angle) * n->f[0];
-            y[half + i] = sinf(angle) * n->f[0];
+    for (int64_t b = 0; b < shape[0]; b++, positions += shape[1]) {
+        const float *inverse = frequencies;
+        if (n->i[0]) { /* by the length of this text, whatever its neighbours' */
+            int64_t length = (int64_t)run->values.length;
+            for (int64_t t = 0; t < shape[1] && length <= n->i[0]; t++) length = positions[t] >= length ? (int64_t)positions[t] + 1 : length;
+            if (length > n->i[0]) inverse += half;
         }
+        for (int64_t t = 0; t < shape[1]; t++, y += 2 * half)
+            for (size_t i = 0; i < half; i++) {
+                float angle = (float)positions[t] * inverse[i]; /* the product in f32, as the reference implementations have it */
+                y[i] = cosf(angle) * n->f[0];
+                y[half + i] = sinf(angle) * n->f[0];
+            }
+    }
     return MM_OK;
 }
 
 static const mmi_op rope_table_op = {"rope_table", run_rope_table, NULL, 0};
 
-mmi_value mmi_rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, float scale)
+static mmi_value rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, int64_t context, float scale)
 {
     mmi_value in[2] = {positions, inverse_frequencies};
-    const mmi_value_info *p;
+    const mmi_value_info *p, *f;
     mmi_node *n;
 
     if (g->status) return 0;
     p = mmi_graph_look(g, positions);
-    if (p->dtype != MM_DTYPE_I32 || p->rank != 2 || mmi_graph_look(g, inverse_frequencies)->rank != 1)
-        return mmi_graph_fail(g, MM_E_SHAPE, "a rotary table needs i32 positions [B, T] and a vector of frequencies");
-    n = mmi_graph_node(g, &rope_table_op, in, 2, MM_DTYPE_F32, 4,
-                       (int64_t[]){p->shape[0], p->shape[1], 2, mmi_graph_look(g, inverse_frequencies)->shape[0]});
+    f = mmi_graph_look(g, inverse_frequencies);
+    if (p->dtype != MM_DTYPE_I32 || p->rank != 2 || f->rank != (context ? 2 : 1) || (context && f->shape[0] != 2))
+        return mmi_graph_fail(g, MM_E_SHAPE, "a rotary table needs i32 positions [B, T] and a vector of frequencies, or two to choose from by length");
+    n = mmi_graph_node(g, &rope_table_op, in, 2, MM_DTYPE_F32, 4, (int64_t[]){p->shape[0], p->shape[1], 2, f->shape[f->rank - 1]});
     if (!n) return 0;
+    n->i[0] = context;
     n->f[0] = scale;
     return n->output;
+}
+
+mmi_value mmi_rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, float scale)
+{
+    return rope_table(g, positions, inverse_frequencies, 0, scale);
+}
+
+mmi_value mmi_rope_table_by_length(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, int64_t context, float scale)
+{
+    return rope_table(g, positions, inverse_frequencies, context, scale);
 }
 
 typedef struct {

@@ -24,6 +24,8 @@ mmi_value mmi_l2_normalize(mmi_graph *g, mmi_value x); /* rows to unit length; a
  * [B, T, 2, half], cosines then sines, times `scale`. Applying it to x [B, T, H, D] rotates the first 2 * half elements of
  * each head: pairs (i, i + half) when neox, else (2 i, 2 i + 1). */
 mmi_value mmi_rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, float scale);
+/* The same, where frequencies [2, half] hold a row for texts of at most `context` tokens and one for longer ones. */
+mmi_value mmi_rope_table_by_length(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, int64_t context, float scale);
 mmi_value mmi_rope(mmi_graph *g, mmi_value x, mmi_value table, int neox);
 
 #endif

@@ -37,7 +37,7 @@ static mm_status take_memory(mmi_graph *g, int workers)
 
 mm_status mmi_graph_run(mmi_graph *g, const mmi_run_values *values)
 {
-    mmi_run run = {g->ctx, g, mmi_kernels_of(g->ctx), mmi_context_pool(g->ctx), {NULL, 0, NULL}};
+    mmi_run run = {.ctx = g->ctx, .graph = g, .k = mmi_kernels_of(g->ctx), .pool = mmi_context_pool(g->ctx)};
     mm_status st;
 
     if (g->status) return g->status;

@@ -4,15 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mmi_rope_spec defaults = {MMI_ROPE_DEFAULT, 10000, 1, 0, 32, 1, 0, 0, 0, 1, 1, 4};
-
 static mm_status kind_of(mm_context *ctx, const char *where, const char *name, size_t n, mmi_rope_kind *out)
 {
     static const struct {
         const char *name;
         mmi_rope_kind kind;
     } kinds[] = {{"default", MMI_ROPE_DEFAULT}, {"none", MMI_ROPE_DEFAULT}, {"linear", MMI_ROPE_LINEAR}, {"dynamic", MMI_ROPE_DYNAMIC},
-                 {"yarn", MMI_ROPE_YARN}, {"llama3", MMI_ROPE_LLAMA3}};
+                 {"yarn", MMI_ROPE_YARN}, {"llama3", MMI_ROPE_LLAMA3}, {"longrope", MMI_ROPE_LONG}, {"su", MMI_ROPE_LONG}};
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i].name) == n && !memcmp(kinds[i].name, name, n)) {
@@ -22,25 +20,67 @@ static mm_status kind_of(mm_context *ctx, const char *where, const char *name, s
     return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: rotary scaling \"%.*s\" is not supported", where, (int)(n < 40 ? n : 40), name);
 }
 
+/* A list of factors, as many as the other. */
+static mm_status read_factors(mm_context *ctx, const mmi_json *doc, const mmi_json_node *s, const char *key, mmi_rope_spec *r, float *out)
+{
+    const mmi_json_node *list = mmi_json_get(s, key), *node;
+    size_t n = 0;
+    double v;
+
+    for (node = mmi_json_kind_of(list) == MMI_JSON_ARRAY ? mmi_json_first(list) : NULL; node && n < MMI_ROPE_PAIRS; node = mmi_json_next(node)) {
+        if (!mmi_json_number(node, &v) || v < 1e-6 || v > 1e6)
+            return mmi_fail(ctx, MM_E_FORMAT, "%s: %s must hold numbers from 1e-6 to 1e6", mmi_json_name(doc), key);
+        out[n++] = (float)v;
+    }
+    if (!n || node || (r->listed && r->listed != n))
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: %s must list a number for each pair of the rotary width", mmi_json_name(doc), key);
+    r->listed = n;
+    return MM_OK;
+}
+
+/* The factors of long and short texts; `context` is what the model was stretched to. */
+static mm_status read_longrope(mm_context *ctx, const mmi_json *doc, const mmi_json_node *s, double context, mmi_rope_spec *r)
+{
+    mm_status st;
+
+    r->sets = 2;
+    r->factor = context / r->original_context;
+    if ((st = mmi_json_f64(ctx, doc, s, "factor", 0, 1e-6, 1e6, &r->factor))) return st;
+    if ((st = read_factors(ctx, doc, s, "short_factor", r, r->factors[0]))) return st;
+    return read_factors(ctx, doc, s, "long_factor", r, r->factors[1]);
+}
+
 mm_status mmi_rope_from_json(mm_context *ctx, const mmi_json *doc, const mmi_json_node *root, double context, mmi_rope_spec *r, double *partial)
 {
     const mmi_json_node *s = mmi_json_get(root, "rope_parameters"); /* transformers 5 */
-    const char *kind = NULL;
     mm_status st;
 
-    *r = defaults;
-    r->original_context = context;
+    *r = mmi_rope_plain(10000, context);
     if ((st = mmi_json_f64(ctx, doc, root, "rope_theta", 0, 1e-3, 1e12, &r->theta))) return st;
     if ((st = mmi_json_f64(ctx, doc, root, "partial_rotary_factor", 0, 0.01, 1, partial))) return st;
-    if (mmi_json_kind_of(s) != MMI_JSON_OBJECT) s = mmi_json_get(root, "rope_scaling");
+    return mmi_rope_scaling_from_json(ctx, doc, mmi_json_kind_of(s) == MMI_JSON_OBJECT ? s : mmi_json_get(root, "rope_scaling"), r, partial);
+}
+
+mm_status mmi_rope_scaling_from_json(mm_context *ctx, const mmi_json *doc, const mmi_json_node *s, mmi_rope_spec *r, double *partial)
+{
+    const double context = r->original_context;
+    const char *kind = NULL;
+    int scaled;
+    mm_status st;
+
     if (mmi_json_kind_of(s) != MMI_JSON_OBJECT) return MM_OK;
     if ((st = mmi_json_text(ctx, doc, s, "type", 0, &kind))) return st; /* before transformers 4.43 */
     if ((st = mmi_json_text(ctx, doc, s, "rope_type", 0, &kind))) return st;
     if (kind && (st = kind_of(ctx, mmi_json_name(doc), kind, strlen(kind), &r->kind))) return st;
     if ((st = mmi_json_f64(ctx, doc, s, "rope_theta", 0, 1e-3, 1e12, &r->theta))) return st;
     if ((st = mmi_json_f64(ctx, doc, s, "partial_rotary_factor", 0, 0.01, 1, partial))) return st;
-    if ((st = mmi_json_f64(ctx, doc, s, "factor", r->kind != MMI_ROPE_DEFAULT, 1e-6, 1e6, &r->factor))) return st;
+    scaled = r->kind != MMI_ROPE_DEFAULT && r->kind != MMI_ROPE_LONG;
+    if (scaled && (st = mmi_json_f64(ctx, doc, s, "factor", 1, 1e-6, 1e6, &r->factor))) return st;
     if ((st = mmi_json_f64(ctx, doc, s, "original_max_position_embeddings", r->kind == MMI_ROPE_LLAMA3, 1, 1e9, &r->original_context))) return st;
+    if (scaled || r->kind == MMI_ROPE_LONG) { /* Phi-3 has it outside, where it counts for all kinds */
+        if ((st = mmi_json_f64(ctx, doc, mmi_json_root(doc), "original_max_position_embeddings", 0, 1, 1e9, &r->original_context))) return st;
+    }
+    if (r->kind == MMI_ROPE_LONG && (st = read_longrope(ctx, doc, s, context, r))) return st;
     if ((st = mmi_json_f64(ctx, doc, s, "beta_fast", 0, 1e-6, 1e6, &r->beta_fast))) return st;
     if ((st = mmi_json_f64(ctx, doc, s, "beta_slow", 0, 1e-6, 1e6, &r->beta_slow))) return st;
     if ((st = mmi_json_f64(ctx, doc, s, "attention_factor", 0, 1e-6, 1e6, &r->attention_factor))) return st;
@@ -58,8 +98,7 @@ mm_status mmi_rope_from_gguf(mm_context *ctx, const mmi_gguf *f, const char *arc
     size_t n = 0;
     mm_status st;
 
-    *r = defaults;
-    r->original_context = context;
+    *r = mmi_rope_plain(10000, context);
     snprintf(key, sizeof key, "%s.rope.freq_base", arch);
     if ((st = mmi_gguf_f64(ctx, f, key, 0, 1e-3, 1e12, &r->theta))) return st;
     snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
@@ -71,20 +110,28 @@ mm_status mmi_rope_from_gguf(mm_context *ctx, const mmi_gguf *f, const char *arc
     return mmi_gguf_f64(ctx, f, key, r->kind == MMI_ROPE_LLAMA3, 1, 1e9, &r->original_context);
 }
 
-mm_status mmi_rope_prepare(mm_context *ctx, mm_model *m, const mmi_rope_spec *rope, int64_t dim, float *scale)
+mm_status mmi_rope_prepare(mm_context *ctx, mm_model *m, const mmi_rope_spec *ropes, size_t count, int64_t dim, float *scales)
 {
     mmi_weight *w = &m->inverse_frequencies;
-    float *inverse = mmi_alloc_array(ctx, (size_t)dim / 2, sizeof *inverse);
+    size_t half = (size_t)dim / 2;
+    float *inverse;
 
+    for (size_t i = 0; i < count; i++) {
+        w->shape[0] += mmi_rope_rows(&ropes[i]);
+        if (ropes[i].listed && ropes[i].listed != half)
+            return mmi_fail(ctx, MM_E_FORMAT, "%s: short_factor and long_factor list %zu numbers, expected %zu", m->path, ropes[i].listed, half);
+    }
+    inverse = mmi_alloc_array(ctx, (size_t)w->shape[0] * half, sizeof *inverse);
     if (!inverse) return MM_E_NOMEM;
-    *scale = mmi_rope_frequencies(rope, (size_t)dim, inverse);
     w->dtype = MM_DTYPE_F32;
-    w->rank = 1;
-    w->shape[0] = dim / 2;
-    w->rows = 1;
-    w->cols = (size_t)dim / 2;
+    w->rank = 2;
+    w->shape[1] = dim / 2;
+    w->rows = (size_t)w->shape[0];
+    w->cols = half;
     w->data = inverse;
     w->data_owned = 1;
+    for (size_t i = 0; i < count; i++)
+        for (int row = 0; row < mmi_rope_rows(&ropes[i]); row++, inverse += half) scales[i] = mmi_rope_frequencies(&ropes[i], (size_t)dim, row, inverse);
     return MM_OK;
 }
 

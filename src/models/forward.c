@@ -53,21 +53,22 @@ static mm_status add_input(mm_context *ctx, mmi_io *io, const char *name, int32_
     return io->g->status;
 }
 
-/* Positions of each row of ids, for a model that was not given its own. */
+/* Positions of each row of ids [B, T], or embeddings [B, T, C], for a model that was not given its own. */
 static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, const char *of, const char *name, void **data)
 {
-    const mm_tensor *ids = mm_tensor_map_get(inputs, of);
-    const int64_t *shape = mm_tensor_shape(ids);
+    const mm_tensor *tokens = mm_tensor_map_get(inputs, of);
+    const int64_t *shape = mm_tensor_shape(tokens);
+    int ids = tokens && is_integer(mm_tensor_dtype(tokens));
     size_t at = 0;
     int32_t *p;
 
-    if (!ids || mm_tensor_rank(ids) != 2 || !is_integer(mm_tensor_dtype(ids)) || mm_tensor_map_get(inputs, name)) return MM_OK;
-    p = data[io->n_inputs] = mmi_alloc_array(ctx, (size_t)mm_tensor_elements(ids), sizeof *p);
+    if (!tokens || mm_tensor_rank(tokens) != (ids ? 2 : 3) || mm_tensor_map_get(inputs, name)) return MM_OK;
+    p = data[io->n_inputs] = mmi_alloc_array(ctx, (size_t)(shape[0] * shape[1]), sizeof *p);
     if (!p) return MM_E_NOMEM;
     if (shape[1] > INT32_MAX / 2) return mmi_fail(ctx, MM_E_LIMIT, "%s has %lld tokens", of, (long long)shape[1]);
-    while (mm_tensor_map_at(inputs, at) != ids) at++;
+    while (mm_tensor_map_at(inputs, at) != tokens) at++;
     for (int64_t b = 0; b < shape[0]; b++)
-        mmi_model_positions(io->model, (const int32_t *)data[at] + b * shape[1], (size_t)shape[1], p + b * shape[1]);
+        mmi_model_positions(io->model, ids ? (const int32_t *)data[at] + b * shape[1] : NULL, (size_t)shape[1], p + b * shape[1]);
     return add_input(ctx, io, name, MM_DTYPE_I32, 2, shape);
 }
 
@@ -94,7 +95,7 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
                      mm_tensor_map **outputs)
 {
     mmi_io io = {0};
-    mmi_run_values values = {NULL, 1, &cross};
+    mmi_run_values values = {.n_caches = 1, .cross = &cross};
     void *data[MMI_IO_MAX] = {NULL};
     size_t given = mm_tensor_map_count(inputs);
     mm_status st;
@@ -111,7 +112,7 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
         if (!st) st = convert(ctx, name, t, &data[i]);
         if (!st) st = add_input(ctx, &io, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t));
     }
-    if (!st && m->info.vocabulary) st = add_positions(ctx, &io, inputs, "input_ids", "position_ids", data);
+    if (!st && m->info.vocabulary) st = add_positions(ctx, &io, inputs, mm_tensor_map_get(inputs, "input_ids") ? "input_ids" : "inputs_embeds", "position_ids", data);
     if (!st && m->info.ids_input) st = add_positions(ctx, &io, inputs, "decoder_input_ids", "decoder_position_ids", data);
     if (st) goto cleanup;
     m->arch->build(&io);

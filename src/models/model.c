@@ -57,14 +57,14 @@ void mmi_model_release(mm_model *m)
 
 const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer)
 {
-    int32_t i = (size_t)slot < m->n_slots ? m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)slot] : 0;
+    int32_t i = (size_t)slot < m->n_slots ? m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)slot] : 0; /* a table may lack the last slots */
     return i ? &m->weights[i - 1] : NULL;
 }
 
 void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, int32_t *out)
 {
     int32_t base = (int32_t)m->info.position_base, next = base;
-    for (size_t t = 0; t < count; t++) out[t] = base && ids[t] == base - 1 ? base - 1 : next++;
+    for (size_t t = 0; t < count; t++) out[t] = base && ids && ids[t] == base - 1 ? base - 1 : next++;
 }
 
 size_t mmi_model_parameters(const mm_model *m)
@@ -175,6 +175,13 @@ static int same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_
     return a_rank == b_rank && !memcmp(a, b, (size_t)a_rank * sizeof *a);
 }
 
+static void swap(int64_t *a, int64_t *b)
+{
+    int64_t kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
 static mm_status keep_map(mm_context *ctx, mm_model *m, mmi_file_map *map)
 {
     mmi_file_map **grown;
@@ -189,10 +196,28 @@ static mm_status keep_map(mm_context *ctx, mm_model *m, mmi_file_map *map)
     return MM_OK;
 }
 
+/* The elements of a matrix stored [cols, rows] as [rows, cols], in tiles that the cache holds. */
+static mm_status transpose(mm_context *ctx, const found_tensor *t, const int64_t shape[2], void **out)
+{
+    enum { TILE = 32 };
+    size_t rows = (size_t)shape[0], cols = (size_t)shape[1], size = t->bytes / rows / cols;
+    char *to = *out = mmi_alloc(ctx, t->bytes);
+
+    if (!to) return MM_E_NOMEM;
+    for (size_t r0 = 0; r0 < rows; r0 += TILE)
+        for (size_t c0 = 0; c0 < cols; c0 += TILE)
+            for (size_t r = r0; r < mmi_size_min(r0 + TILE, rows); r++)
+                for (size_t c = c0; c < mmi_size_min(c0 + TILE, cols); c++)
+                    memcpy(to + (r * cols + c) * size, (const char *)t->data + (c * rows + r) * size, size);
+    return MM_OK;
+}
+
 static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
 {
     int64_t shape[MM_TENSOR_MAX_RANK] = {0};
     int32_t rank = expected_shape(m, row->shape, shape);
+    int turned = (row->flags & MMI_ROW_TRANSPOSED) && !s->gguf;
+    void *own = NULL;
     char name[256], have[128], want[128];
     found_tensor t;
     mmi_weight *w;
@@ -204,11 +229,13 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const m
         return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", s->name, name);
     }
     if (t.dtype < 0) return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which libmm does not compute with", s->name, name, t.dtype_name);
+    if (turned) swap(&shape[0], &shape[1]);
     if (!same_shape(t.shape, t.rank, shape, rank)) {
         shape_text(t.shape, t.rank, have);
         shape_text(shape, rank, want);
         return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s is %s, expected %s", s->name, name, have, want);
     }
+    if (turned) swap(&shape[0], &shape[1]);
     if (mmi_grow(ctx, (void **)&m->weights, capacity, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
     w = &m->weights[m->n_weights];
     memset(w, 0, sizeof *w);
@@ -219,7 +246,14 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const m
     memcpy(w->shape, shape, sizeof shape);
     m->n_weights++;
     st = keep_map(ctx, m, t.map);
-    if (!st) st = mmi_weight_adopt(ctx, w, t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
+    if (!st && turned) st = transpose(ctx, &t, shape, &own);
+    if (!st) st = mmi_weight_adopt(ctx, w, own ? own : t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
+    if (own && in_place) {
+        w->data_owned = 1;
+        own = NULL;
+        in_place = 0;
+    }
+    mmi_free(own);
     if (st) return st;
     if (!in_place) mmi_file_map_forget(t.map, t.data, t.bytes);
     m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;

@@ -27,7 +27,8 @@
 enum {
     MMI_ROW_OPTIONAL = 1, /* may be absent from the file */
     MMI_ROW_TABLE = 2,    /* rows are looked up, never multiplied */
-    MMI_ROW_DECODER = 4   /* its layers are those of the second stack, of info.decoder_layers */
+    MMI_ROW_DECODER = 4,  /* its layers are those of the second stack, of info.decoder_layers */
+    MMI_ROW_TRANSPOSED = 8 /* a directory has this matrix [in, out]; the shape is the one that it is used in, [out, in] */
 };
 
 /* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer; a '|' stands
@@ -100,6 +101,7 @@ typedef struct {
     int64_t hidden;          /* width of its last hidden state */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
+    int64_t long_context;    /* texts of more tokens rotate otherwise (LongRoPE): what is cached of a shorter one does not serve; 0: none */
     mmi_fusion fusion;
     int32_t image_token, video_token; /* placeholders of MMI_FUSION_TOKENS, where it sees */
     mmi_kv_shape cross;      /* of the cross caches of MMI_FUSION_CROSS */
@@ -170,7 +172,7 @@ void mmi_model_release(mm_model *m); /* NULL allowed */
 /* The weight in a slot; layer -1 for those that are no layer's. NULL when absent. */
 const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer);
 
-/* The positions of a text's tokens. */
+/* The positions of a text's tokens; ids NULL: embeddings, none of them padding. */
 void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, int32_t *out);
 
 /* Parameters and bytes of all weights. */

@@ -8,13 +8,22 @@
 #include "bert_decoder.h"
 #include "blip.h"
 #include "dinov2.h"
+#include "gemma.h"
+#include "gemma2.h"
+#include "gemma3.h"
+#include "gpt2.h"
 #include "llama.h"
+#include "mistral.h"
+#include "phi3.h"
+#include "qwen2.h"
+#include "qwen3.h"
 #include "t5.h"
 #include "vision_encoder_decoder.h"
 #include "vit.h"
 
 static const mmi_architecture *const architectures[] = {
-    &mmi_llama, &mmi_bert, &mmi_vit, &mmi_dinov2,
+    &mmi_llama, &mmi_mistral, &mmi_qwen2, &mmi_qwen3, &mmi_gemma, &mmi_gemma2, &mmi_gemma3, &mmi_phi3, &mmi_gpt2,
+    &mmi_bert, &mmi_vit, &mmi_dinov2,
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
 };
@@ -39,8 +48,16 @@ static const struct {
     {"blip_text_model", MMI_ROLE_ENCODER, "BlipTextModel"},
     {"blip_vision_model", MMI_ROLE_ENCODER, "BlipVisionModel"},
     {"dinov2", MMI_ROLE_ENCODER, "Dinov2Model"},
+    {"gemma", MMI_ROLE_DECODER, "GemmaForCausalLM"},
+    {"gemma2", MMI_ROLE_DECODER, "Gemma2ForCausalLM"},
+    {"gemma3_text", MMI_ROLE_DECODER, "Gemma3ForCausalLM"},
+    {"gpt2", MMI_ROLE_DECODER, "GPT2LMHeadModel"},
     {"llama", MMI_ROLE_DECODER, "LlamaForCausalLM"},
     {"mbart", MMI_ROLE_DECODER, "MBartForCausalLM"},
+    {"mistral", MMI_ROLE_DECODER, "MistralForCausalLM"},
+    {"phi3", MMI_ROLE_DECODER, "Phi3ForCausalLM"},
+    {"qwen2", MMI_ROLE_DECODER, "Qwen2ForCausalLM"},
+    {"qwen3", MMI_ROLE_DECODER, "Qwen3ForCausalLM"},
     {"roberta", MMI_ROLE_DECODER, "RobertaForCausalLM"},
     {"trocr", MMI_ROLE_DECODER, "TrOCRForCausalLM"},
     {"vit", MMI_ROLE_ENCODER, "ViTModel"},

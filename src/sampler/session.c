@@ -458,6 +458,7 @@ mm_status mmi_session_fork(mm_session *s, mm_session **out)
     f->max_tokens = s->max_tokens;
     f->context = s->context;
     f->when_full = s->when_full;
+    f->cached_long = s->cached_long;
     f->keep = s->keep;
     f->parse_special = s->parse_special;
     f->beams = s->beams;

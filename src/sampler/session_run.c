@@ -75,7 +75,7 @@ static mm_status run_step(mm_session *s, size_t count, int with_logits, int pref
                      .image_rows = mmi_session_count_rows(s, MMI_IMAGE, first, count),
                      .video_rows = mmi_session_count_rows(s, MMI_VIDEO, first, count)};
     mmi_kv_cache *caches[1] = {s->cache}, *cross[1] = {s->cross};
-    mmi_run_values values = {caches, 1, s->cross ? cross : NULL};
+    mmi_run_values values = {.caches = caches, .n_caches = 1, .cross = s->cross ? cross : NULL, .length = s->tokens.count};
     size_t width = (size_t)info->hidden;
     float *rows = NULL;
     int32_t *positions;
@@ -111,7 +111,8 @@ static mm_status run_step(mm_session *s, size_t count, int with_logits, int pref
 
 mm_status mmi_session_compute(mm_session *s)
 {
-    mmi_kv_shape shape = s->model->info.kv;
+    const mmi_model_info *info = &s->model->info;
+    mmi_kv_shape shape = info->kv;
     size_t total, begun;
     int prefix;
     mm_status st = mmi_session_settle(s);
@@ -121,10 +122,14 @@ mm_status mmi_session_compute(mm_session *s)
     if (!total) return mmi_fail(s->ctx, MM_E_STATE, "the session is empty");
     shape.dtype = s->kv_dtype;
     if (!s->cache && (st = mmi_kv_cache_create(s->ctx, &shape, &s->cache))) return st;
+    if (s->cached_long != (info->long_context && total > (size_t)info->long_context)) {
+        s->cached_long = !s->cached_long;
+        s->cache->length = s->prefix = 0;
+    }
     if (s->cache->length == total && s->prefix == total) s->cache->length = s->prefix = 0; /* a prefix is read as a whole */
     if (s->cache->length == total) s->cache->length--; /* the logits of the last token are gone: compute it again */
     begun = s->cache->length;
-    prefix = s->model->info.prefix && !begun;
+    prefix = info->prefix && !begun;
     if ((st = mmi_kv_cache_reserve(s->ctx, s->cache, total))) return st; /* at once: growing chunk by chunk would copy and fragment */
     while (s->cache->length < total && !st) {
         size_t count = prefix ? total : mmi_size_min(total - s->cache->length, CHUNK);
@@ -141,7 +146,7 @@ mm_status mmi_session_step_many(mm_session *s, mmi_step *step, mmi_kv_cache *con
 {
     mmi_step want = {.sequences = count, .tokens = 1, .with_logits = 1};
     mmi_kv_cache **cross = NULL;
-    mmi_run_values values = {caches, count, NULL};
+    mmi_run_values values = {.caches = caches, .n_caches = count};
     mm_status st = build_step(s, step, want);
 
     if (!st && s->cross) {

@@ -14,6 +14,7 @@ struct mm_session {
     mm_context *ctx;
     mm_model *model;
     mmi_kv_cache *cache; /* its length is how many of the tokens were computed */
+    int cached_long;     /* as part of a text longer than info.long_context */
     mmi_kv_cache *cross; /* of the source, when source_ready */
     int32_t kv_dtype;
     mmi_ids tokens;

@@ -18,14 +18,18 @@ dequantized weights, "<output>.int8": what the reference gives when it rounds so
 Needs torch, transformers 5, gguf, safetensors, tokenizers. Run from anywhere; the result does not depend on the machine but for
 the last bits of float32 sums.
 SPDX-License-Identifier: MIT"""
+import contextlib
 import json
 import pathlib
 import shutil
 import tempfile
 
+import gguf
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import logging
+from transformers.pytorch_utils import Conv1D
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE / "models"
@@ -216,6 +220,60 @@ def write_beams(name, case, model, inputs, beams, length_penalty=1.0, early_stop
         kept["end"] = torch.tensor([end], dtype=torch.int32)
     save_file(kept, ROOT / name / f"{case}.beams.safetensors")
     BEAMS.append(f"{name} {case}")
+
+
+def random_blocks(kind, shape, rng):
+    """Blocks of a format that decode to about N(0, 0.07), or as far as the width asks: for writers that gguf-py has not."""
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    rows, blocks = shape[0], shape[1] // block
+    b = rng.integers(0, 256, (rows, blocks, size), dtype=np.uint8)
+
+    def put(at, values):
+        b[:, :, at:at + 2] = values.astype(np.float16)[..., None].view(np.uint8)
+
+    if kind == "Q6_K":  # scale * (code - 32): codes -32..31, signed scales
+        b[:, :, 192:208] = rng.integers(-60, 60, (rows, blocks, 16), dtype=np.int8).view(np.uint8)
+        put(208, rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 18 / 35)
+    elif kind == "Q3_K":  # scale * (code - 4): codes -4..3, signed scales of 6 bits
+        put(108, rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 2.3 / 18)
+    elif kind == "Q2_K":  # as below, scales and mins of 4 bits
+        d = rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 1.1 / 9
+        put(80, d)
+        put(82, d * 1.5)
+    elif kind == "IQ4_NL":
+        put(0, rng.uniform(0.5, 1.5, (rows, blocks)) * 1.2 / shape[1] ** 0.5 / 70)
+    else:  # d * scale * code - dmin * min: about zero when the min is half the range
+        top = 15 if kind == "Q4_K" else 31
+        d = rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / (top * 0.29) / 36
+        put(0, d)
+        put(2, d * top / 2)
+    return b.reshape(rows, blocks * size)
+
+
+def quantize(kind, w, rng):
+    """Rows as stored, and what they mean in float32."""
+    q = gguf.GGMLQuantizationType[kind]
+    try:
+        data = gguf.quants.quantize(w, q)
+    except NotImplementedError:
+        data = random_blocks(kind, w.shape, rng)
+    return data, gguf.quants.dequantize(data, q).astype(np.float32), q
+
+
+def fake_int8(x):
+    """Activations as the engine rounds them: blocks of 32, scale largest / 127."""
+    b = x.reshape(*x.shape[:-1], -1, 32)
+    scale = b.abs().amax(-1, keepdim=True) / 127
+    return (torch.where(scale > 0, torch.round(b / scale.clamp_min(1e-30)), torch.zeros(())) * scale).reshape(x.shape)
+
+
+@contextlib.contextmanager
+def rounded_activations(model):
+    linears = [m for m in model.modules() if isinstance(m, (torch.nn.Linear, Conv1D))]
+    hooks = [m.register_forward_pre_hook(lambda _, x: (fake_int8(x[0]),)) for m in linears]
+    yield
+    for h in hooks:
+        h.remove()
 
 
 def run(family, *makers):

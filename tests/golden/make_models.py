@@ -7,8 +7,9 @@ import json
 import gguf
 import numpy as np
 import torch
-from golden_models import (GREEDY, ROOT, folder_of, greedy_ids, ids_of, only_logits, pixels_of, randomize, rename, round_to, run,
-                           save, tensors_of, text_inputs, write_beams, write_case, write_config, write_greedy)
+from golden_models import (GREEDY, ROOT, folder_of, greedy_ids, ids_of, only_logits, pixels_of, quantize, randomize, rename,
+                           round_to, rounded_activations, run, save, tensors_of, text_inputs, write_beams, write_case, write_config,
+                           write_greedy)
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (BertConfig, BertModel, Dinov2Config, Dinov2ForImageClassification, Dinov2Model, LlamaConfig,
@@ -262,60 +263,6 @@ def permute(w, heads):
 
 def unpermute(w, heads):
     return w.reshape(heads, w.shape[0] // heads // 2, 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
-
-
-def random_blocks(kind, shape, rng):
-    """Blocks of a format that decode to about N(0, 0.07), or as far as the width asks: for writers that gguf-py has not."""
-    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
-    rows, blocks = shape[0], shape[1] // block
-    b = rng.integers(0, 256, (rows, blocks, size), dtype=np.uint8)
-
-    def put(at, values):
-        b[:, :, at:at + 2] = values.astype(np.float16)[..., None].view(np.uint8)
-
-    if kind == "Q6_K":  # scale * (code - 32): codes -32..31, signed scales
-        b[:, :, 192:208] = rng.integers(-60, 60, (rows, blocks, 16), dtype=np.int8).view(np.uint8)
-        put(208, rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 18 / 35)
-    elif kind == "Q3_K":  # scale * (code - 4): codes -4..3, signed scales of 6 bits
-        put(108, rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 2.3 / 18)
-    elif kind == "Q2_K":  # as below, scales and mins of 4 bits
-        d = rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / 1.1 / 9
-        put(80, d)
-        put(82, d * 1.5)
-    elif kind == "IQ4_NL":
-        put(0, rng.uniform(0.5, 1.5, (rows, blocks)) * 1.2 / shape[1] ** 0.5 / 70)
-    else:  # d * scale * code - dmin * min: about zero when the min is half the range
-        top = 15 if kind == "Q4_K" else 31
-        d = rng.uniform(0.5, 1.5, (rows, blocks)) * 0.07 / (top * 0.29) / 36
-        put(0, d)
-        put(2, d * top / 2)
-    return b.reshape(rows, blocks * size)
-
-
-def quantize(kind, w, rng):
-    """Rows as stored, and what they mean in float32."""
-    q = gguf.GGMLQuantizationType[kind]
-    try:
-        data = gguf.quants.quantize(w, q)
-    except NotImplementedError:
-        data = random_blocks(kind, w.shape, rng)
-    return data, gguf.quants.dequantize(data, q).astype(np.float32), q
-
-
-def fake_int8(x):
-    """Activations as the engine rounds them: blocks of 32, scale largest / 127."""
-    b = x.reshape(*x.shape[:-1], -1, 32)
-    scale = b.abs().amax(-1, keepdim=True) / 127
-    return (torch.where(scale > 0, torch.round(b / scale.clamp_min(1e-30)), torch.zeros(())) * scale).reshape(x.shape)
-
-
-@contextlib.contextmanager
-def rounded_activations(model):
-    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
-    hooks = [m.register_forward_pre_hook(lambda _, x: (fake_int8(x[0]),)) for m in linears]
-    yield
-    for h in hooks:
-        h.remove()
 
 
 def write_gguf_llama(name, kind, seed, config, rope_factors=None, other=None):

@@ -69,7 +69,7 @@ static mmi_kv_cache *encode(const mm_model *m, const mm_tensor_map *source)
     assert_in_range(length, 1, 1000);
     ok(ctx, mmi_kv_cache_create(ctx, &shape, &cross));
     ok(ctx, mmi_kv_cache_reserve(ctx, cross, length));
-    ok(ctx, mmi_graph_run(io.g, &(mmi_run_values){NULL, 1, &cross}));
+    ok(ctx, mmi_graph_run(io.g, &(mmi_run_values){.n_caches = 1, .cross = &cross}));
     cross->length = length;
     mmi_graph_destroy(io.g);
     return cross;
@@ -96,7 +96,7 @@ static void step(const mm_model *m, mmi_kv_cache *cache, mmi_kv_cache *cross, co
     mmi_io_build(&io);
     ok(ctx, mmi_graph_plan(io.g));
     ok(ctx, mmi_kv_cache_reserve(ctx, cache, count));
-    ok(ctx, mmi_graph_run(io.g, &(mmi_run_values){&cache, 1, &cross}));
+    ok(ctx, mmi_graph_run(io.g, &(mmi_run_values){.caches = &cache, .n_caches = 1, .cross = &cross}));
     cache->length = count;
     memcpy(logits, mmi_graph_result(io.g, mmi_io_find_output(&io, "logits")), (size_t)m->info.vocabulary * sizeof *logits);
     mmi_graph_destroy(io.g);

@@ -13,7 +13,7 @@ static const double ROUNDED_MOST = 2e-2;
 static const double ROUNDED_ROW = 1e-3;
 static const double ROUNDED_ROWS = 0.05; /* share of the rows above ROUNDED_ROW; one is always allowed */
 
-enum { LEAST_CASES = 100, LEAST_GREEDY = 35 }; /* fewer: the lists were cut */
+enum { LEAST_CASES = 170, LEAST_GREEDY = 75 }; /* fewer: the lists were cut */
 
 typedef void (*case_fn)(mm_context *ctx, mm_model *model, const char *name, const char *file, int quantized);
 
@@ -378,7 +378,9 @@ static void test_greedy_ids_equal_transformers(void **state)
 static void test_session_logits_equal_forward(void **state)
 {
     static const char *const names[] = {"llama_gqa", "llama_tied_bias",      "llama_bf16",
-                                        "gguf_f16",  "gguf_q4_0/model.gguf", "gguf_q6_k/model.gguf"};
+                                        "gguf_f16",  "gguf_q4_0/model.gguf", "gguf_q6_k/model.gguf",
+                                        "mistral",   "gemma2",               "gemma3",
+                                        "gpt2"};
     mm_context *ctx = NULL;
     (void)state;
 
@@ -557,13 +559,13 @@ static void put(mm_context *ctx, mm_tensor_map *map, const char *name, int32_t d
 /* Inputs that cannot work are refused with a sentence that names them, and the context stays usable. */
 static void test_inputs_are_checked(void **state)
 {
-    static const int64_t one_three[] = {1, 3}, one_two[] = {1, 2}, three[] = {3}, none[] = {1, 0}, image[] = {1, 3, 32, 32},
+    static const int64_t one_three[] = {1, 3}, one_two[] = {1, 2}, three[] = {3}, one_one_three[] = {1, 1, 3}, none[] = {1, 0}, image[] = {1, 3, 32, 32},
                          gray[] = {1, 1, 32, 32}, small[] = {1, 3, 7, 32};
     static const int64_t ids[] = {5, 6, 7}, high[] = {5, 67, 7}, negative[] = {5, -1, 7}, huge[] = {5, INT64_C(1) << 40, 7};
     static const float floats[3] = {1, 2, 3};
     float *pixels = calloc(3 * 32 * 32, 8);
     mm_context *ctx = NULL;
-    mm_model *text, *vision, *bert;
+    mm_model *text, *vision, *bert, *gpt2;
     mm_tensor_map *in, *out = (mm_tensor_map *)1;
     (void)state;
 
@@ -572,6 +574,7 @@ static void test_inputs_are_checked(void **state)
     text = open_golden(ctx, "llama_gqa");
     vision = open_golden(ctx, "vit");
     bert = open_golden(ctx, "bert");
+    gpt2 = open_golden(ctx, "gpt2");
 
 #define REFUSED(model, status, ...)                                                  \
     do {                                                                             \
@@ -623,6 +626,18 @@ static void test_inputs_are_checked(void **state)
     REFUSED(vision, MM_E_SHAPE, "7", "8");
     in = ids_map(ctx, "pixel_values", MM_DTYPE_I64, 4, image, pixels);
     REFUSED(vision, MM_E_DTYPE, "pixel_values");
+    in = ids_map(ctx, "input_ids", MM_DTYPE_I64, 2, one_three, ids);
+    put(ctx, in, "inputs_embeds", MM_DTYPE_F32, 3, one_one_three, floats);
+    REFUSED(text, MM_E_ARGUMENT, "input_ids", "inputs_embeds", "both are given");
+    in = ids_map(ctx, "inputs_embeds", MM_DTYPE_F32, 3, one_one_three, floats);
+    REFUSED(text, MM_E_SHAPE, "inputs_embeds", "[1, 1, 3]", "48");
+    in = ids_map(ctx, "inputs_embeds", MM_DTYPE_F32, 2, one_three, floats);
+    REFUSED(text, MM_E_SHAPE, "inputs_embeds");
+    in = ids_map(ctx, "inputs_embeds", MM_DTYPE_I64, 3, one_one_three, ids);
+    REFUSED(text, MM_E_DTYPE, "inputs_embeds");
+    in = ids_map(ctx, "input_ids", MM_DTYPE_I64, 2, one_three, ids);
+    put(ctx, in, "position_ids", MM_DTYPE_I64, 2, one_three, (const int64_t[]){0, 128, 1});
+    REFUSED(gpt2, MM_E_ARGUMENT, "128"); /* of 128 learned positions */
 #undef REFUSED
     assert_int_equal(mm_model_forward(NULL, ctx, NULL, &out), MM_E_ARGUMENT);
     assert_int_equal(mm_model_forward(text, NULL, NULL, &out), MM_E_ARGUMENT);
@@ -632,6 +647,7 @@ static void test_inputs_are_checked(void **state)
     mm_model_release(text);
     mm_model_release(vision);
     mm_model_release(bert);
+    mm_model_release(gpt2);
     mm_context_destroy(ctx);
 }
 

@@ -172,6 +172,40 @@ static void test_rope(void **state)
     mm_tensor_map_destroy(map);
 }
 
+/* The row of frequencies by the length of each text, whatever its neighbours', or by the run's. */
+static void test_rope_by_length(void **state)
+{
+    static const float frequencies[2][3] = {{1, 0.5f, 0.25f}, {0.5f, 0.125f, 0.0625f}};
+    static const int32_t positions[2][4] = {{0, 1, 2, 7}, {3, 8, 2, 1}};
+    (void)state;
+
+    for (size_t length = 0; length < 10; length++) {
+        mmi_weight w = vector_weight(frequencies[0], 3, "inverse");
+        mmi_graph *g = new_graph();
+        mmi_value in = mmi_graph_input(g, "positions", MM_DTYPE_I32, 2, (int64_t[]){2, 4}), out;
+        mmi_run_values values = {.length = length};
+        float want[2][4][2][3];
+
+        w.rank = 2;
+        w.shape[0] = 2;
+        w.shape[1] = 3;
+        out = mmi_rope_table_by_length(g, in, mmi_graph_weight(g, &w), 8, 0.75f);
+        mmi_graph_output(g, "y", out);
+        mmi_graph_bind(g, in, positions);
+        ok(mmi_graph_plan(g));
+        ok(mmi_graph_run(g, &values));
+        for (int b = 0; b < 2; b++)
+            for (int t = 0; t < 4; t++)
+                for (int i = 0; i < 3; i++) {
+                    double angle = (double)positions[b][t] * (double)frequencies[b == 1 || length == 9][i];
+                    want[b][t][0][i] = (float)(0.75 * cos(angle));
+                    want[b][t][1][i] = (float)(0.75 * sin(angle));
+                }
+        assert_close("by length", mmi_graph_result(g, out), want[0][0][0], 48, 1e-6);
+        mmi_graph_destroy(g);
+    }
+}
+
 static void test_attention(void **state)
 {
     mm_tensor_map *map = goldens();
@@ -251,7 +285,7 @@ static void test_cached_attention(void **state)
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         int64_t n = pieces[p];
         mmi_kv_cache *caches[1] = {cache};
-        mmi_run_values values = {caches, 1, NULL};
+        mmi_run_values values = {.caches = caches, .n_caches = 1};
         g = new_graph();
         in[0] = mmi_graph_input(g, "q", MM_DTYPE_F32, 4, (int64_t[]){1, n, H, D});
         in[1] = mmi_graph_input(g, "k", MM_DTYPE_F32, 4, (int64_t[]){1, n, K, D});
@@ -433,8 +467,8 @@ static void test_row_ops(void **state)
     float *x, *w, *b;
     mmi_weight ww, bw;
     mmi_graph *g = new_graph();
-    mmi_value in, rows, out[6], vw, vb;
-    float want[6][R * T * C];
+    mmi_value in, rows, out[7], vw, vb;
+    float want[7][R * T * C];
     (void)state;
 
     mmi_random_seed(&r, 6);
@@ -454,6 +488,7 @@ static void test_row_ops(void **state)
     out[3] = mmi_l2_normalize(g, rows);
     out[4] = mmi_gate(g, rows, MMI_ACT_SILU);
     out[5] = mmi_mul(g, mmi_add(g, rows, vw), vb);
+    out[6] = mmi_scale(g, rows, -2.5f);
     for (int i = 0; i < R * T; i++) {
         const float *p = x + i * 2 * C + C;
         double mean = 0, var = 0, square = 0;
@@ -466,13 +501,14 @@ static void test_row_ops(void **state)
             want[2][i * C + c] = (float)((double)p[c] / sqrt(square / C + 1e-5) * ((double)w[c] + 1));
             want[3][i * C + c] = (float)((double)p[c] / fmax(sqrt(square), 1e-12));
             want[5][i * C + c] = (p[c] + w[c]) * b[c];
+            want[6][i * C + c] = -2.5f * p[c];
             if (c < C / 2) want[4][i * C / 2 + c] = (float)((double)p[c] / (1 + exp(-(double)p[c])) * (double)p[C / 2 + c]);
         }
     }
-    for (int i = 0; i < 6; i++) mmi_graph_output(g, "y", out[i]);
+    for (int i = 0; i < 7; i++) mmi_graph_output(g, "y", out[i]);
     mmi_graph_bind(g, in, x);
     plan_and_run(g);
-    for (int i = 0; i < 6; i++) assert_close("row op", mmi_graph_result(g, out[i]), want[i], R * T * (i == 4 ? C / 2 : C), CLOSE);
+    for (int i = 0; i < 7; i++) assert_close("row op", mmi_graph_result(g, out[i]), want[i], R * T * (i == 4 ? C / 2 : C), CLOSE);
     mmi_graph_destroy(g);
     free(x);
     free(w);
@@ -583,7 +619,7 @@ static void test_shape_errors(void **state)
     w.shape[0] = 4;
     w.shape[1] = 3;
     ok(mmi_weight_adopt(ctx, &w, table, sizeof table, 0, &in_place));
-    for (int i = 0; i < 24; i++) {
+    for (int i = 0; i < 26; i++) {
         mmi_graph *g = new_graph();
         mmi_value a = mmi_graph_input(g, "a", MM_DTYPE_F32, 2, s23), b = mmi_graph_input(g, "b", MM_DTYPE_F32, 2, s24),
                   c = mmi_graph_input(g, "c", MM_DTYPE_F32, 3, s234), d = mmi_graph_input(g, "d", MM_DTYPE_F32, 4, s2345),
@@ -616,6 +652,8 @@ static void test_shape_errors(void **state)
         case 21: v = mmi_graph_input(g, "x", MM_DTYPE_F32, 2, huge), part = "large"; break;
         case 22: v = mmi_graph_input(g, "x", MM_DTYPE_F32, 1, negative), part = "-1"; break;
         case 23: v = mmi_graph_input(g, "x", MM_DTYPE_F32, 7, deep), part = "7"; break;
+        case 24: v = mmi_rope_table(g, ids, wv, 1), part = "rotary"; break; /* a matrix of frequencies */
+        case 25: v = mmi_rope_table_by_length(g, ids, wv, 9, 1), part = "rotary"; break; /* of four rows */
         }
         if (v != 0) fail_msg("case %d was built", i);
         nodes = g->n_nodes;
@@ -875,6 +913,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resize_grid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rope, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rope_by_length, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attention, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cached_attention, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segments, setup, teardown),

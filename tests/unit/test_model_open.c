@@ -302,7 +302,9 @@ static void edit_weights(const fixture *f, const char *model, const char *name, 
 static void test_tensors_missing_or_misshapen(void **state)
 {
     static const char *const names[] = {"llama_gqa",   "llama_tied_bias", "bert",          "vit_class",
-                                        "vit_no_bias", "dinov2",          "dinov2_swiglu", "dinov2_class"};
+                                        "vit_no_bias", "dinov2",          "dinov2_swiglu", "dinov2_class",
+                                        "qwen2",       "qwen3",           "gemma_bias",    "gemma2",
+                                        "gemma3",      "phi3",            "gpt2"};
     fixture *f = *state;
     char path[512];
     size_t tried = 0;
@@ -337,7 +339,7 @@ static void test_tensors_missing_or_misshapen(void **state)
         }
         mm_tensor_map_destroy(map);
     }
-    assert_true(tried > 150);
+    assert_true(tried > 290);
     copy_model(f, "llama_gqa");
     edit_weights(f, "llama_gqa", "model.norm.weight", "dtype", "\"I32\"");
     REFUSED(f, f->folder, MM_E_DTYPE, "model.norm.weight");
@@ -395,7 +397,9 @@ static void test_absurd_configurations(void **state)
                       "max_position_embeddings"},
         {"bert", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads max_position_embeddings type_vocab_size"},
         {"vit", "hidden_size num_hidden_layers intermediate_size num_attention_heads image_size patch_size num_channels"},
-        {"dinov2", "hidden_size num_hidden_layers num_attention_heads image_size patch_size num_channels"}};
+        {"dinov2", "hidden_size num_hidden_layers num_attention_heads image_size patch_size num_channels"},
+        {"gpt2", "vocab_size n_embd n_layer n_head n_positions n_inner"},
+        {"mistral", "sliding_window"}};
     static const char *const bad[] = {
         "-1",     "0",    "1.5",   "1e300", "-1e300", "9223372036854775807", "18446744073709551616", "4294967295",
         "\"64\"", "true", "[[1]]", "{}",    "1e-300"};
@@ -422,6 +426,34 @@ static void test_absurd_configurations(void **state)
                   {"llama_llama3", "original_max_position_embeddings", "0"},
                   {"llama_yarn", "original_max_position_embeddings", "\"64\""},
                   {"llama_yarn", "factor", "1e300"},
+                  {"mistral", "sliding_window", "\"9\""},
+                  {"qwen2_window", "max_window_layers", "-1"},
+                  {"qwen2_window", "use_sliding_window", "1"},
+                  {"qwen3_types", "layer_types", "[\"full_attention\"]"},
+                  {"qwen3_types", "layer_types", "[\"full_attention\", \"full_attention\", \"full_attention\"]"},
+                  {"qwen3_types", "layer_types", "[\"full_attention\", \"chunked_attention\"]"},
+                  {"qwen3_types", "layer_types", "[1, 2]"},
+                  {"qwen3_types", "layer_types", "\"full_attention\""},
+                  {"gemma", "use_bidirectional_attention", "true"},
+                  {"gemma2", "query_pre_attn_scalar", "0"},
+                  {"gemma2", "query_pre_attn_scalar", "-1"},
+                  {"gemma2", "attn_logit_softcapping", "0"},
+                  {"gemma2", "final_logit_softcapping", "\"x\""},
+                  {"gemma2", "hidden_activation", "\"sinus\""},
+                  {"gemma3_old", "sliding_window_pattern", "0"},
+                  {"gemma3_old", "rope_local_base_freq", "-1"},
+                  {"gemma3", "factor", "0"},
+                  {"phi3_longrope", "short_factor", "[1.0, 2.0]"},
+                  {"phi3_longrope", "short_factor", "[]"},
+                  {"phi3_longrope", "short_factor", "{}"},
+                  {"phi3_longrope", "long_factor", "[1.0, 2.0, 3.0, 0.0]"},
+                  {"phi3_longrope", "long_factor", "[1.0, 2.0, 3.0, \"4\"]"},
+                  {"phi3_longrope", "rope_type", "\"yarn\""},
+                  {"gpt2", "activation_function", "\"sinus\""},
+                  {"gpt2", "layer_norm_epsilon", "-1"},
+                  {"gpt2", "n_head", "5"},
+                  {"gpt2", "add_cross_attention", "true"},
+                  {"gpt2", "scale_attn_weights", "\"yes\""},
                   {"bert", "hidden_act", "\"sinus\""},
                   {"bert", "layer_norm_eps", "-1"},
                   {"bert", "position_embedding_type", "\"relative_key\""},
@@ -472,7 +504,7 @@ static void test_absurd_configurations(void **state)
                 edit_config(f, key, large[i]);
                 st = mm_model_open(f->ctx, f->folder, &model);
                 mm_model_release(model);
-                if (!st && strcmp(key, "max_position_embeddings")) fail_msg("%s with %s %s was opened", integers[m].model, key, large[i]);
+                if (!st && strcmp(key, "max_position_embeddings") && strcmp(key, "sliding_window")) fail_msg("%s with %s %s was opened", integers[m].model, key, large[i]);
             }
         }
     }
@@ -760,7 +792,10 @@ static void test_out_of_memory_elsewhere(void **state)
                                         MODELS "dinov2_class",
                                         MODELS "llama_sharded",
                                         MODELS "gguf_llama3/model.gguf",
-                                        MODELS "gguf_bert_f32/model.gguf"};
+                                        MODELS "gguf_bert_f32/model.gguf",
+                                        MODELS "gpt2",
+                                        MODELS "phi3_longrope",
+                                        MODELS "gguf_gemma3_q8_0/model.gguf"};
     fixture *f = *state;
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) out_of_memory_forward(f, paths[i]);
 }

@@ -256,8 +256,9 @@ static void window(fixture *f, int64_t context, int64_t keep)
 static void test_pieces(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        fixture f = open_fixture(i ? plain : quantized);
+    /* the last two: keys out of sight, and a cache that is computed anew when the text passes 32 tokens, or falls below */
+    for (int i = 0; i < 4; i++) {
+        fixture f = open_fixture((const char *const[]){quantized, plain, "qwen2_window", "phi3_longrope"}[i]);
         chunks(&f);
         rewinds(&f);
         forks(&f);
