@@ -178,7 +178,7 @@ static mm_status advance(search *q, size_t n, const float **logits)
 {
     size_t streams = q->s->model->info.position_streams ? 3 : 1;
     int32_t *ids = mmi_alloc_array(q->s->ctx, n, sizeof *ids), *positions = mmi_alloc_array(q->s->ctx, streams * n, sizeof *positions);
-    int32_t next = (int32_t)(q->s->tokens.count + q->length - 1);
+    int32_t next = (int32_t)(q->s->model->info.position_base + (int64_t)(q->s->tokens.count + q->length - 1));
     mm_status st = ids && positions ? MM_OK : MM_E_NOMEM;
 
     if (streams == 3) {
