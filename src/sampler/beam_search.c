@@ -178,7 +178,7 @@ static mm_status advance(search *q, size_t n, const float **logits)
 {
     size_t streams = q->s->model->info.position_streams ? 3 : 1;
     int32_t *ids = mmi_alloc_array(q->s->ctx, n, sizeof *ids), *positions = mmi_alloc_array(q->s->ctx, streams * n, sizeof *positions);
-    int32_t next = (int32_t)(q->s->model->info.position_base + (int64_t)(q->s->tokens.count + q->length - 1));
+    int32_t next = (int32_t)(q->s->tokens.count + q->length - 1);
     mm_status st = ids && positions ? MM_OK : MM_E_NOMEM;
 
     if (streams == 3) {
@@ -189,7 +189,7 @@ static mm_status advance(search *q, size_t n, const float **logits)
         next += (int32_t)q->length - 1;
     }
     for (size_t b = 0; b < n && !st; b++) ids[b] = q->running[b].ids.data[q->length - 1];
-    for (size_t i = 0; i < streams * n && !st; i++) positions[i] = next;
+    for (size_t i = 0; i < streams * n && !st; i++) positions[i] = streams == 3 ? next : mmi_model_position(q->s->model, ids[i], (size_t)next);
     if (!st) st = mmi_session_step_many(q->s, &q->step, q->caches, n, ids, positions, logits);
     mmi_free(ids);
     mmi_free(positions);

@@ -1,17 +1,12 @@
 #!/usr/bin/env python3
 """Tiny encoder-decoders: T5, BART and mBART, vision encoders with text decoders, and BLIP; what is written where stands in
-golden_models.py. Beside that, read by tests/unit/test_golden_sessions.c:
-
-    models/encoder_decoder.answers.txt       a line a greedy answer to a source:   PATH CASE
-    models/<name>/<case>.greedy.safetensors  the source (input_ids, pixel_values), prompt_ids of the answer where there are any, and
-                                             generated_ids
-
-What beam search finds is written where it stays the same with noise on the logits, above what half precision keys and values cause.
+golden_models.py. Greedy answers to a source are cases of sessions with media, though the source may be text (input_ids). What beam
+search finds is written where it stays the same with noise on the logits, above what half precision keys and values cause.
 SPDX-License-Identifier: MIT"""
 import json
 
 import torch
-from golden_models import (BEAMS, LEAST_MARGIN, ROOT, ids_of, pixels_of, randomize, run, save, write_case)
+from golden_models import (BEAMS, LEAST_MARGIN, MEDIA, ROOT, ids_of, pixels_of, randomize, run, save, write_case)
 from safetensors.torch import save_file
 from transformers import (BartConfig, BartForCausalLM, BartForConditionalGeneration, BertConfig, BertLMHeadModel, BlipConfig,
                           BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering, LogitsProcessorList,
@@ -19,7 +14,6 @@ from transformers import (BartConfig, BartForCausalLM, BartForConditionalGenerat
                           T5EncoderModel, T5ForConditionalGeneration, TrOCRConfig, TrOCRForCausalLM, VisionEncoderDecoderConfig,
                           VisionEncoderDecoderModel, ViTConfig, ViTModel)
 
-ANSWERS = []
 EAGER = dict(attn_implementation="eager")
 
 
@@ -67,17 +61,19 @@ def generate(model, source, prompt, noise=0.0, seed=0, **options):
         return scores + noise * scores[scores.isfinite()].abs().max() * (2 * torch.rand(scores.shape, generator=g) - 1)
 
     inputs = dict(source)
+    # the cache of transformers' T5 has as many layers as its encoder
+    cached = not isinstance(model, T5ForConditionalGeneration) or model.config.num_decoder_layers <= model.config.num_layers
     if prompt is not None:  # BLIP cuts the last token, its processor's [SEP]
         inputs["input_ids"] = torch.cat([prompt, torch.zeros(1, 1, dtype=torch.long)], 1)
     with torch.no_grad():
-        return model.generate(**inputs, do_sample=False, use_cache=False, return_dict_in_generate=True, output_scores=True, output_logits=True,
+        return model.generate(**inputs, do_sample=False, use_cache=cached, return_dict_in_generate=True, output_scores=True, output_logits=True,
                               logits_processor=LogitsProcessorList([disturb] if noise else []), **options)
 
 
 def write_generated(name, case, kind, source, more):
     tensors = {k: v if v.is_floating_point() else v.to(torch.int32) for k, v in source.items()}
     save_file({k: v.contiguous() for k, v in {**tensors, **more}.items()}, ROOT / name / f"{case}.{kind}.safetensors")
-    (BEAMS if kind == "beams" else ANSWERS).append(f"{name} {case}")
+    (BEAMS if kind == "beams" else MEDIA).append(f"{name} {case}")
 
 
 def write_greedy(name, model, make_source, start, seed, case="greedy", make_prompt=None, tokens=16):
@@ -93,7 +89,7 @@ def write_greedy(name, model, make_source, start, seed, case="greedy", make_prom
         margin = ((top[:, 0] - top[:, 1]) / chosen.abs().amax(1)).min()
         if margin >= LEAST_MARGIN and len(set(ids.tolist())) >= 4:
             more = {} if prompt is None else {"prompt_ids": prompt[0].to(torch.int32)}
-            write_generated(name, case, "greedy", source, {"generated_ids": ids.to(torch.int32), **more})
+            write_generated(name, case, "media", source, {"generated_ids": ids.to(torch.int32), **more})
             return
     raise SystemExit(f"{name}: no source with a margin of {LEAST_MARGIN}")
 
@@ -294,7 +290,7 @@ def blip_source(s):
 def make_captions():
     for name, seed, dtype, options in (
             ("blip_caption", 131, torch.float32, {}),
-            ("blip_caption_bf16", 132, torch.bfloat16, dict(text={"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": "gelu_new"},
+            ("blip_caption_bf16", 141, torch.bfloat16, dict(text={"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": "gelu_new"},
                                                              vision={"hidden_size": 20, "num_attention_heads": 5, "hidden_act": "relu"}))):
         model = stir(BlipForConditionalGeneration(blip_config(**options)), seed, 3)
         save(name, model, dtype)
@@ -312,8 +308,8 @@ def make_captions():
 
 def make_answers():
     for name, seed, dtype, options in (
-            ("blip_answer", 141, torch.float32, dict(vision={"hidden_size": 20, "num_attention_heads": 2})),
-            ("blip_answer_f16", 142, torch.float16, dict(text={"num_attention_heads": 2}, vision={"hidden_size": 20, "num_attention_heads": 5}))):
+            ("blip_answer", 143, torch.float32, dict(vision={"hidden_size": 20, "num_attention_heads": 2})),
+            ("blip_answer_f16", 144, torch.float16, dict(text={"num_attention_heads": 2}, vision={"hidden_size": 20, "num_attention_heads": 5}))):
         model = stir(BlipForQuestionAnswering(blip_config(**options)), seed, 3)
         save(name, model, dtype)
         logits = {}
@@ -346,4 +342,3 @@ def make_retrievals():
 
 
 run("encoder_decoder", make_t5s, make_barts, make_vision_pairs, make_captions, make_answers, make_retrievals)
-(ROOT / "encoder_decoder.answers.txt").write_text("".join(line + "\n" for line in ANSWERS))

@@ -433,8 +433,8 @@ static void test_row_ops(void **state)
     float *x, *w, *b;
     mmi_weight ww, bw;
     mmi_graph *g = new_graph();
-    mmi_value in, rows, out[6], vw, vb;
-    float want[6][R * T * C];
+    mmi_value in, rows, out[7], vw, vb;
+    float want[7][R * T * C];
     (void)state;
 
     mmi_random_seed(&r, 6);
@@ -454,6 +454,7 @@ static void test_row_ops(void **state)
     out[3] = mmi_l2_normalize(g, rows);
     out[4] = mmi_gate(g, rows, MMI_ACT_SILU);
     out[5] = mmi_mul(g, mmi_add(g, rows, vw), vb);
+    out[6] = mmi_scale(g, rows, -1.5f);
     for (int i = 0; i < R * T; i++) {
         const float *p = x + i * 2 * C + C;
         double mean = 0, var = 0, square = 0;
@@ -466,13 +467,14 @@ static void test_row_ops(void **state)
             want[2][i * C + c] = (float)((double)p[c] / sqrt(square / C + 1e-5) * ((double)w[c] + 1));
             want[3][i * C + c] = (float)((double)p[c] / fmax(sqrt(square), 1e-12));
             want[5][i * C + c] = (p[c] + w[c]) * b[c];
+            want[6][i * C + c] = p[c] * -1.5f;
             if (c < C / 2) want[4][i * C / 2 + c] = (float)((double)p[c] / (1 + exp(-(double)p[c])) * (double)p[C / 2 + c]);
         }
     }
-    for (int i = 0; i < 6; i++) mmi_graph_output(g, "y", out[i]);
+    for (int i = 0; i < 7; i++) mmi_graph_output(g, "y", out[i]);
     mmi_graph_bind(g, in, x);
     plan_and_run(g);
-    for (int i = 0; i < 6; i++) assert_close("row op", mmi_graph_result(g, out[i]), want[i], R * T * (i == 4 ? C / 2 : C), CLOSE);
+    for (int i = 0; i < 7; i++) assert_close("row op", mmi_graph_result(g, out[i]), want[i], R * T * (i == 4 ? C / 2 : C), CLOSE);
     mmi_graph_destroy(g);
     free(x);
     free(w);
@@ -486,7 +488,7 @@ static void test_lookup(void **state)
     static const int32_t good[6] = {3, 0, 1, 1, 2, 3}, high[6] = {3, 0, 4, 1, 2, 3}, low[6] = {3, 0, 1, -1, 2, 3};
     mmi_weight w = {0};
     mmi_graph *g = new_graph();
-    mmi_value ids, out;
+    mmi_value ids, out, from;
     int in_place = 0;
     const float *y;
     (void)state;
@@ -515,6 +517,20 @@ static void test_lookup(void **state)
     y = mmi_graph_result(g, out);
     for (int i = 0; i < 6; i++)
         for (int c = 0; c < 3; c++) assert_true(y[i * 3 + c] == table[good[i] * 3 + c]);
+    mmi_graph_destroy(g);
+    g = new_graph(); /* the first two rows are no id's */
+    ids = mmi_graph_input(g, "ids", MM_DTYPE_I32, 1, (int64_t[]){2});
+    from = mmi_lookup_from(g, ids, mmi_graph_weight(g, &w), 2);
+    mmi_graph_output(g, "y", from);
+    ok(mmi_graph_plan(g));
+    mmi_graph_bind(g, ids, (const int32_t[]){1, 0});
+    ok(mmi_graph_run(g, NULL));
+    y = mmi_graph_result(g, from);
+    for (int c = 0; c < 3; c++) assert_true(y[c] == table[9 + c] && y[3 + c] == table[6 + c]);
+    mmi_graph_bind(g, ids, (const int32_t[]){1, 2});
+    assert_int_equal(mmi_graph_run(g, NULL), MM_E_ARGUMENT);
+    assert_non_null(strstr(mm_context_error(ctx), "0..1"));
+    assert_int_equal(mmi_lookup_from(g, ids, mmi_graph_weight(g, &w), 4), 0);
     mmi_graph_destroy(g);
     mmi_weight_clear(&w);
 }

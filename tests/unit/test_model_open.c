@@ -311,7 +311,7 @@ static void edit_weights(const fixture *f, const char *model, const char *name, 
  * ages name differently, nothing. */
 static const char *without_prefix(const char *name)
 {
-    static const char *const prefixes[] = {"vit.", "dinov2.", "roberta.", "bert."};
+    static const char *const prefixes[] = {"vit.", "dinov2.", "roberta.", "bert.", "text_encoder."};
 
     if (strstr(name, "lm_head.") || strstr(name, "cls.predictions.")) return "";
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
