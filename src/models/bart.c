@@ -28,7 +28,7 @@ typedef struct {
     int64_t position_offset, source_positions, bands;
 } bart_config;
 
-enum { ENCODES = 1, TIED = 2, UNTIED = 4, LEARNED = 8, EMBED_NORM = 16, LAST_NORM = 32, READS = 64, HEARS = 128, KEY_BIAS = 256 };
+enum { ENCODES = 1, TIED = 2, UNTIED = 4, LEARNED = 8, EMBED_NORM = 16, LAST_NORM = 32, READS = 64, HEARS = 128, KEY_BIAS = 256, ALONE = 512 };
 
 /* A side's layer, and what stands before and behind its layers, counted from the side's first slot. */
 enum {
@@ -67,7 +67,8 @@ enum {
 
 /* C hidden, V vocabulary, P and E positions of decoder and encoder, B bands, J and I intermediate of encoder and decoder, S width of the states attended across to */
 static const mmi_weight_row rows[] = {
-    {TOKENS, "shared.weight|decoder.embed_tokens.weight|encoder.embed_tokens.weight", NULL, "V,C", TIED, 0},
+    {TOKENS, "shared.weight|decoder.embed_tokens.weight|encoder.embed_tokens.weight", NULL, "V,C", TIED | ENCODES, 0},
+    {TOKENS, "decoder.embed_tokens.weight", NULL, "V,C", TIED | ALONE, 0},
     {TOKENS, "decoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE},
     {SOURCE_TOKENS, "encoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED | READS, MMI_ROW_TABLE}, /* or TOKENS */
     {HEAD, "lm_head.weight|output_projection.weight|proj_out.weight", NULL, "V,C", TIED, MMI_ROW_OPTIONAL},                     /* or TOKENS */
@@ -159,7 +160,9 @@ static mm_status read_common(mm_context *ctx, mm_model *m, const mmi_json *doc, 
     info->features |= tied ? TIED : UNTIED;
     info->generates = 1;
     info->kv = info->cross = (mmi_kv_shape){(size_t)info->decoder_layers, (size_t)c->heads, (size_t)(info->hidden / c->heads), MM_DTYPE_F16};
-    return strstr(m->class_name, "ForConditionalGeneration") ? read_encoder(ctx, m, doc, root) : MM_OK;
+    if (strstr(m->class_name, "ForConditionalGeneration")) return read_encoder(ctx, m, doc, root);
+    info->features |= ALONE;
+    return MM_OK;
 }
 
 static mm_status read_whisper(mm_context *ctx, mm_model *m, const mmi_json *doc)

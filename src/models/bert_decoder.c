@@ -238,19 +238,19 @@ static void build(mmi_io *io)
 static const char *const bert_classes[] = {"BertLMHeadModel", NULL};
 static const char *const roberta_classes[] = {"RobertaForCausalLM", NULL};
 static const char *const blip_classes[] = {"BlipTextLMHeadModel", "BlipTextModel", NULL};
-static const char *const prefixes[] = {"", "bert.", "roberta.", NULL};
+static const char *const bert_prefixes[] = {"bert.", "", NULL}, *const roberta_prefixes[] = {"roberta.", "", NULL};
 
 const mmi_architecture mmi_bert_decoder = {
-    .name = "bert_decoder", .classes = bert_classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .name = "bert_decoder", .classes = bert_classes, .prefixes = bert_prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .config_bytes = sizeof(decoder_config), .read_hf = read_bert, .dimension = dimension, .build = build,
 };
 
 const mmi_architecture mmi_roberta_decoder = {
-    .name = "roberta_decoder", .classes = roberta_classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .name = "roberta_decoder", .classes = roberta_classes, .prefixes = roberta_prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .config_bytes = sizeof(decoder_config), .read_hf = read_roberta, .dimension = dimension, .build = build,
 };
 
 const mmi_architecture mmi_blip_text = {
-    .name = "blip_text", .classes = blip_classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .name = "blip_text", .classes = blip_classes, .prefixes = bert_prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .config_bytes = sizeof(decoder_config), .read_hf = read_blip, .dimension = dimension, .build = build,
 };

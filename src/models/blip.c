@@ -149,7 +149,10 @@ static mm_status read_whole(mm_context *ctx, mm_model *m, const mmi_json *doc, c
     info->patch = vision->info.patch;
     info->channels = vision->info.channels;
     info->fusion = decoder ? MMI_FUSION_CROSS : MMI_FUSION_NONE;
-    if (!info->cross.layers) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: text_config has no attention across (is_decoder)", mmi_json_name(doc));
+    for (size_t i = TEXT; i < m->arch->n_parts; i++)
+        if (m->parts[i]->arch != &mmi_blip_text || !m->parts[i]->info.cross.layers || !vision->info.sees)
+            return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s and %s are not a tower that sees and a text model of BLIP with attention across (is_decoder)",
+                            mmi_json_name(doc), vision->class_name, m->parts[i]->class_name);
     mmi_blip_text_attend(m->parts[TEXT], vision->info.hidden);
     if (!decoder) return MM_OK;
     info->generates = 1;

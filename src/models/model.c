@@ -67,6 +67,12 @@ void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, in
     for (size_t t = 0; t < count; t++) out[t] = base && ids && ids[t] == base - 1 ? base - 1 : next++;
 }
 
+int32_t mmi_model_position(const mm_model *m, int32_t id, size_t index)
+{
+    int32_t base = (int32_t)m->info.position_base;
+    return base && id == base - 1 ? id : base + (int32_t)index;
+}
+
 size_t mmi_model_parameters(const mm_model *m)
 {
     size_t n = 0;

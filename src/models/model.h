@@ -172,8 +172,10 @@ void mmi_model_release(mm_model *m); /* NULL allowed */
 /* The weight in a slot; layer -1 for those that are no layer's. NULL when absent. */
 const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer);
 
-/* The positions of a text's tokens; ids NULL: embeddings, none of them padding. */
+/* The positions of a text's tokens; ids NULL: embeddings, none of them padding. And of one, at `index` of a text that is written token by token: padding among those before it counts, as
+ * the reference has it when it decodes over caches. */
 void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, int32_t *out);
+int32_t mmi_model_position(const mm_model *m, int32_t id, size_t index);
 
 /* Parameters and bytes of all weights. */
 size_t mmi_model_parameters(const mm_model *m);

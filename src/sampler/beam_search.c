@@ -189,7 +189,7 @@ static mm_status advance(search *q, size_t n, const float **logits)
         next += (int32_t)q->length - 1;
     }
     for (size_t b = 0; b < n && !st; b++) ids[b] = q->running[b].ids.data[q->length - 1];
-    for (size_t i = 0; i < streams * n && !st; i++) positions[i] = next;
+    for (size_t i = 0; i < streams * n && !st; i++) positions[i] = streams == 3 ? next : mmi_model_position(q->s->model, ids[i], (size_t)next);
     if (!st) st = mmi_session_step_many(q->s, &q->step, q->caches, n, ids, positions, logits);
     mmi_free(ids);
     mmi_free(positions);

@@ -85,7 +85,7 @@ static mm_status run_step(mm_session *s, size_t count, int with_logits, int pref
     positions = mmi_alloc_array(s->ctx, streams * count, sizeof *positions);
     if (!positions) return MM_E_NOMEM;
     for (size_t i = 0; i < streams * count; i++)
-        positions[i] = info->position_streams ? s->streams[i / count].data[first + i % count] : (int32_t)(first + i);
+        positions[i] = info->position_streams ? s->streams[i / count].data[first + i % count] : mmi_model_position(s->model, s->tokens.data[first + i], first + i);
     if (want.image_rows + want.video_rows) {
         rows = mmi_alloc_array(s->ctx, (want.image_rows + want.video_rows) * width, sizeof *rows);
         if (!rows) {

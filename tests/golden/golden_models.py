@@ -288,10 +288,8 @@ def run(family, *makers):
         for f in (ROOT / name).rglob("*.*"):
             f.chmod(0o644)
     (ROOT / f"{family}.cases.txt").write_text("".join(line + "\n" for line in CASES))
-    (ROOT / f"{family}.greedy.txt").write_text("".join(line + "\n" for line in GREEDY))
-    if MEDIA:
-        (ROOT / f"{family}.media.txt").write_text("".join(line + "\n" for line in MEDIA))
-    if BEAMS:
-        (ROOT / f"{family}.beams.txt").write_text("".join(line + "\n" for line in BEAMS))
+    for kind, lines in (("greedy", GREEDY), ("beams", BEAMS), ("media", MEDIA)):
+        if lines:
+            (ROOT / f"{family}.{kind}.txt").write_text("".join(line + "\n" for line in lines))
     size = sum(f.stat().st_size for name in STARTED for f in (ROOT / name).rglob("*") if f.is_file())
     print(f"{family}: {len(CASES)} cases, {len(GREEDY)} greedy, {size / 1e6:.2f} MB")

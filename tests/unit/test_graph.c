@@ -522,7 +522,7 @@ static void test_lookup(void **state)
     static const int32_t good[6] = {3, 0, 1, 1, 2, 3}, high[6] = {3, 0, 4, 1, 2, 3}, low[6] = {3, 0, 1, -1, 2, 3};
     mmi_weight w = {0};
     mmi_graph *g = new_graph();
-    mmi_value ids, out;
+    mmi_value ids, out, from;
     int in_place = 0;
     const float *y;
     (void)state;
@@ -551,6 +551,20 @@ static void test_lookup(void **state)
     y = mmi_graph_result(g, out);
     for (int i = 0; i < 6; i++)
         for (int c = 0; c < 3; c++) assert_true(y[i * 3 + c] == table[good[i] * 3 + c]);
+    mmi_graph_destroy(g);
+    g = new_graph(); /* the first two rows are no id's */
+    ids = mmi_graph_input(g, "ids", MM_DTYPE_I32, 1, (int64_t[]){2});
+    from = mmi_lookup_from(g, ids, mmi_graph_weight(g, &w), 2);
+    mmi_graph_output(g, "y", from);
+    ok(mmi_graph_plan(g));
+    mmi_graph_bind(g, ids, (const int32_t[]){1, 0});
+    ok(mmi_graph_run(g, NULL));
+    y = mmi_graph_result(g, from);
+    for (int c = 0; c < 3; c++) assert_true(y[c] == table[9 + c] && y[3 + c] == table[6 + c]);
+    mmi_graph_bind(g, ids, (const int32_t[]){1, 2});
+    assert_int_equal(mmi_graph_run(g, NULL), MM_E_ARGUMENT);
+    assert_non_null(strstr(mm_context_error(ctx), "0..1"));
+    assert_int_equal(mmi_lookup_from(g, ids, mmi_graph_weight(g, &w), 4), 0);
     mmi_graph_destroy(g);
     mmi_weight_clear(&w);
 }
