@@ -1,6 +1,6 @@
 """Write tests/golden/tokenizers: small tokenizers of each family, a torture text, and what the `tokenizers` package makes of it.
 
-    python tests/golden/make_tokenizers.py       (from the top of the repository; needs tokenizers 0.23 and gguf)
+    python tests/golden/make_tokenizers.py       (from the top of the repository; needs tokenizers 0.23, transformers 5 and gguf)
 
   torture.txt        one hard text a line
   NAME.json          a tokenizer trained on that text and LICENSE
@@ -11,9 +11,13 @@ SPDX-License-Identifier: MIT
 """
 import json
 import os
+import re
+import unicodedata
 
 import gguf
+from charsmap import charsmap
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import GemmaTokenizer, LlamaTokenizer, T5Tokenizer, WhisperTokenizer, XLMRobertaTokenizer
 
 OUT = "tests/golden/tokenizers"
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -57,13 +61,13 @@ TORTURE = [
 ]
 
 
-def train(model, trainer, **parts):
+def train(model, trainer, lines=TORTURE, **parts):
     tok = Tokenizer(model)
     for name, value in parts.items():
         setattr(tok, name, value)
     with open("LICENSE", encoding="utf-8") as f:
         text = f.read().split("\n")
-    tok.train_from_iterator(text + TORTURE, trainer)
+    tok.train_from_iterator(text + lines, trainer)
     return tok
 
 
@@ -79,6 +83,100 @@ def word_piece(size=480, specials=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     tok = train(models.WordPiece(unk_token="[UNK]"), trainer, **parts)
     tok.decoder = decoders.WordPiece()
     return tok
+
+
+def nmt_nfkc():
+    """What SentencePiece's usual map does with the characters of the torture text."""
+    rules = {}
+    for c in sorted(set("".join(TORTURE))) + ["\u0958", "\u0340", "\u2581"]:
+        to = unicodedata.normalize("NFKC", c)
+        if unicodedata.category(c) == "Cc" and not c.isspace():
+            to = ""
+        elif c.isspace() or c in "\u200b\u200c\u200d\u200e\u200f\ufeff\ufffd":
+            to = " "
+        if to != c:
+            rules[c] = to
+    for pair in re.findall(r".[\u0300-\u03ff\u3099\u1161-\u11ff]", "\n".join(TORTURE)):
+        if unicodedata.normalize("NFKC", pair) != pair:
+            rules[pair] = unicodedata.normalize("NFKC", pair)
+    rules["\r\n"] = " "
+    return charsmap(rules)
+
+
+def unigram(size, specials, unk, **parts):
+    """(token, score) of a Unigram model trained with these parts; it needs a token for each character that it sees."""
+    latin = [line for line in TORTURE if all(c < "\u0250" or c in "你好世界▁👍é\u0301ﬁ" for c in line)]
+    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=list(specials), unk_token=unk, show_progress=False)
+    return [tuple(p) for p in json.loads(train(models.Unigram(), trainer, latin, **parts).to_str())["model"]["vocab"]]
+
+
+def sentence_bpe(size, specials, **parts):
+    """Vocabulary and merges of a byte-fallback BPE."""
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=list(specials) + ["<0x%02X>" % b for b in range(256)], show_progress=False, limit_alphabet=60)
+    model = json.loads(train(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True), trainer, **parts).to_str())["model"]
+    return model["vocab"], [tuple(m) for m in model["merges"]]
+
+
+def make_sentence_piece():
+    """Families whose vocabulary comes from SentencePiece, through the classes of transformers where it has one."""
+    out = {}
+    n, p, d = normalizers, pre_tokenizers, decoders
+    precompiled = n.Precompiled(nmt_nfkc())
+    words = p.Sequence([p.WhitespaceSplit(), p.Metaspace()])
+
+    vocab = unigram(330, ["<pad>", "</s>", "<unk>"], "<unk>", normalizer=precompiled, pre_tokenizer=words)
+    tok = T5Tokenizer(vocab=vocab + [("<extra_id_%d>" % i, 0.0) for i in (1, 0)], _spm_precompiled_charsmap=nmt_nfkc(), extra_ids=2).backend_tokenizer
+    out["t5"] = tok
+
+    # as in the files that older conversions wrote
+    tok = Tokenizer(models.Unigram(vocab, 2, False))
+    tok.normalizer = n.Sequence([precompiled, n.Strip(left=False, right=True), n.Replace(Regex(" {2,}"), "▁")])
+    tok.pre_tokenizer, tok.decoder = p.Metaspace(prepend_scheme="first"), d.Metaspace(prepend_scheme="first")
+    tok.add_special_tokens([AddedToken(t, normalized=False) for t in ("<pad>", "</s>", "<unk>")] + [AddedToken("<mask>", lstrip=True, rstrip=True, normalized=False)])
+    tok.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    out["t5_first"] = tok
+
+    siglip = n.Sequence([n.Lowercase(), n.Replace(Regex(r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"), ""), n.Replace(Regex(r"\s+"), " "), n.Strip(), precompiled])
+    tok = Tokenizer(models.Unigram(unigram(300, ["<pad>", "</s>", "<unk>"], "<unk>", normalizer=siglip, pre_tokenizer=p.Metaspace()), 2, False))
+    tok.normalizer, tok.pre_tokenizer, tok.decoder = siglip, p.Metaspace(), d.Metaspace()
+    tok.add_special_tokens([AddedToken(t, lstrip=True, rstrip=True, normalized=False) for t in ("</s>", "<unk>")])
+    tok.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    out["siglip"] = tok
+
+    vocab = unigram(300, ["<s>", "<pad>", "</s>", "<unk>"], "<unk>", normalizer=precompiled, pre_tokenizer=words)
+    out["xlm_roberta"] = XLMRobertaTokenizer(vocab=[v for v in vocab if v[0] != "<mask>"] + [("<mask>", 0.0)], _spm_precompiled_charsmap=nmt_nfkc(),
+                                             mask_token=AddedToken("<mask>", lstrip=True, special=True)).backend_tokenizer
+
+    # bytes instead of unknown characters, no word boundaries, scores with ties
+    vocab = unigram(250, ["<unk>"] + ["<0x%02X>" % b for b in range(256)], "<unk>", normalizer=n.Nmt())
+    tok = Tokenizer(models.Unigram([(t, round(s)) for t, s in vocab], 0, True))
+    tok.normalizer, tok.decoder = n.Sequence([n.Nmt(), n.Replace(" ", "▁")]), d.Sequence([d.Replace("▁", " "), d.ByteFallback(), d.Fuse()])
+    tok.pre_tokenizer = p.Sequence([p.Digits(True), p.Metaspace(prepend_scheme="never", split=False)])
+    out["unigram_bytes"] = tok
+
+    vocab, merges = sentence_bpe(400, ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], normalizer=n.Replace(" ", "▁"), pre_tokenizer=p.Split("▁", "merged_with_next"))
+    tok = GemmaTokenizer(vocab=vocab, merges=merges).backend_tokenizer
+    tok.add_tokens([AddedToken(t, normalized=False) for t in ("\n\n", "\t", "<unused0>", "▁▁", "▁▁▁")])
+    tok.add_special_tokens(["<image>", "<loc0000>"])
+    tok.post_processor = processors.TemplateProcessing(single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)])
+    out["gemma"] = tok
+
+    vocab, merges = sentence_bpe(400, ["<unk>", "<s>", "</s>"], pre_tokenizer=p.Metaspace(split=False))
+    for scheme in ("first", "always", "never"):
+        tok = LlamaTokenizer(vocab=vocab, merges=merges, add_prefix_space=scheme != "never", legacy=scheme == "always").backend_tokenizer
+        assert json.loads(tok.to_str())["pre_tokenizer"]["prepend_scheme"] == scheme
+        tok.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)])
+        if scheme == "always":  # as Phi-3 marks its roles
+            tok.add_special_tokens([AddedToken(t, rstrip=True, normalized=False) for t in ("<|im_start|>", "<|im_end|>")])
+        out["llama_" + scheme] = tok
+
+    tok = byte_level_bpe(p.ByteLevel(add_prefix_space=False), size=400, specials=["<|endoftext|>"])
+    model = json.loads(tok.to_str())["model"]
+    tok = WhisperTokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], additional_special_tokens=[
+        "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]).backend_tokenizer
+    tok.add_tokens([AddedToken("<|%.2f|>" % (i * .02), normalized=False) for i in range(3)])
+    out["whisper"] = tok
+    return out
 
 
 def edited(tok, edit):
@@ -219,7 +317,7 @@ def main():
     with open(os.path.join(OUT, "torture.txt"), "w", encoding="utf-8", newline="\n") as f:
         f.write("".join(line + "\n" for line in TORTURE))
     expected = {}
-    toks = make_all()
+    toks = {**make_all(), **make_sentence_piece()}
     for name, tok in toks.items():
         with open(os.path.join(OUT, name + ".json"), "w", encoding="utf-8", newline="\n") as f:
             f.write(json.dumps(json.loads(tok.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n")
