@@ -300,11 +300,13 @@ static int append_code(mm_context *ctx, mmi_text *out, uint32_t code)
     return mmi_text_append(ctx, out, bytes, mmi_utf8_encode(code, bytes));
 }
 
-/* SentencePiece's rules for machine translation: 0 drops the character. */
+enum { DROPPED = 0x110000 /* no code point */ };
+
+/* SentencePiece's rules for machine translation. */
 static uint32_t nmt(uint32_t c)
 {
-    if (c < 0x20) return c == '\t' || c == '\n' || c == '\f' || c == '\r' ? ' ' : c ? 0 : c;
-    if (c == 0x7F || c == 0x8F || c == 0x9F) return 0;
+    if (c < 0x20) return c == '\t' || c == '\n' || c == '\f' || c == '\r' ? ' ' : c ? DROPPED : 0;
+    if (c == 0x7F || c == 0x8F || c == 0x9F) return DROPPED;
     if (c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD) return ' ';
     return c;
 }
@@ -322,7 +324,7 @@ static int map_character(mm_context *ctx, step_kind kind, uint32_t code, mmi_tex
     case STEP_STRIP_ACCENTS: return !mmi_unicode_is_mark(code) && append_code(ctx, out, code);
     case STEP_NMT:
         code = nmt(code);
-        return code && append_code(ctx, out, code);
+        return code != DROPPED && append_code(ctx, out, code);
     case STEP_BERT_ACCENTS: return !mmi_unicode_is_bert_mark(code) && append_code(ctx, out, code);
     case STEP_BERT_CLEAN:
         if (mmi_unicode_is_bert_removed(code)) return 0;

@@ -61,6 +61,11 @@ TORTURE = [
 ]
 
 
+# Clusters whose beginning the character map knows, up to 5 bytes and beyond; what does and does not join.
+CLUSTERS = ["ﬁ\u0301 ﬁ\u0301\u0302 ½\u0301 ½\u200d ½\u0903 \r\n\r\u0301 \u0600½ \u0600\u06dd½ \u200b\u0301 \u0344\u0301 e\u0301\u0302\u0340\u0301",
+            "Å\u0301 \u212b\u0301 A\u030a\u0301 \u110bd½ \U000110bd½ ①\ufe0f ㌀\u3099 が\u3099 か\u3099\u3099 \x07\u0301 ▁\u0301 \u0958\u0301"]
+
+
 def train(model, trainer, lines=TORTURE, **parts):
     tok = Tokenizer(model)
     for name, value in parts.items():
@@ -278,10 +283,10 @@ def write_gguf(name, tok, model, pre):
 
 
 def make_steps():
-    texts = [t for t in TORTURE if t] + ["the-final--countdown", "--a-", "-", "Hey friend!     How are you?!?", "aXbXXc", "XX"]
+    texts = [t for t in TORTURE if t] + ["the-final--countdown", "--a-", "-", "Hey friend!     How are you?!?", "aXbXXc", "XX"] + CLUSTERS
     n, p = normalizers, pre_tokenizers
     norms = [n.NFC(), n.NFD(), n.NFKC(), n.NFKD(), n.Lowercase(), n.StripAccents(), n.Strip(), n.Strip(left=False), n.Strip(right=False),
-             n.Replace("a", "bb"), n.Replace(Regex(r"\s+"), "_"), n.Replace(Regex(r"\p{L}(?=\p{M})"), ""), n.Prepend("▁"), n.BertNormalizer(),
+             n.Replace("a", "bb"), n.Replace(Regex(r"\s+"), "_"), n.Replace(Regex(r"\p{L}(?=\p{M})"), ""), n.Prepend("▁"), n.Nmt(), n.Precompiled(nmt_nfkc()), n.BertNormalizer(),
              n.BertNormalizer(False, True, False, False), n.BertNormalizer(True, False, True, False),
              n.Sequence([n.NFD(), n.Sequence([n.StripAccents(), n.Lowercase()]), n.NFC()])]
     pres = [p.ByteLevel(True), p.Digits(True), p.Digits(False), p.Whitespace(),
@@ -289,8 +294,10 @@ def make_steps():
             p.Split(Regex(r"\b\w+\b"), "isolated"), p.Split(Regex(r"\w+|[^\w\s]+"), "removed", invert=True), p.Split(Regex(r"\W+"), "removed"), p.Split(Regex(r"[\w'\p{Han}]+"), "isolated"),
             p.Split(Regex(r"\p{Han}+|\P{L}|\p{^M}"), "isolated"), p.Split(Regex("-*"), "isolated"), p.Split(Regex("^."), "isolated"),
             p.Split(Regex("(?<=[a-z])(?=[A-Z])"), "isolated"), p.Sequence([p.Whitespace(), p.Sequence([p.Punctuation(), p.Digits(True)])])]
+    pres += [p.Metaspace(), p.Metaspace(prepend_scheme="first"), p.Metaspace("é", "never"), p.Metaspace("_", "always", split=False),
+             p.Sequence([p.WhitespaceSplit(), p.Metaspace(prepend_scheme="first")]), p.Sequence([p.Digits(), p.Metaspace("▁", "first", split=False)])]
     hard = [t for t in texts if len(t) < 58]
-    few = texts[-6:] + TORTURE[3:5]
+    few = texts[-6 - len(CLUSTERS):-len(CLUSTERS)] + TORTURE[3:5]
     behaviors = []
     for b in ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"):
         behaviors += [p.Split("X", b), p.Split("-", b), p.Split("-", b, invert=True), p.Split(Regex(r"\s+"), b), p.Split(Regex(r"\w+"), b, invert=True), p.Punctuation(b)]
