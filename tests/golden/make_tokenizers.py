@@ -1,20 +1,23 @@
 """Write tests/golden/tokenizers: small tokenizers of each family, a torture text, and what the `tokenizers` package makes of it.
 
-    python tests/golden/make_tokenizers.py       (from the top of the repository; needs tokenizers 0.23, transformers 5 and gguf)
+    python tests/golden/make_tokenizers.py       (from the top of the repository; needs tokenizers 0.23, transformers 5, sentencepiece and gguf)
 
   torture.txt        one hard text a line
   NAME.json          a tokenizer trained on that text and LICENSE
   NAME.gguf          the same vocabulary as llama.cpp's conversion stores it
   expected.json      for each NAME.json: the ids of each line, and the decoded text where it is not the line itself
+  spm*.gguf          a BPE model that SentencePiece trained, and in expected.json what that makes of the lines
   steps.json         single normalizers and pre-tokenizers: inputs and outputs
 SPDX-License-Identifier: MIT
 """
+import io
 import json
 import os
 import re
 import unicodedata
 
 import gguf
+import sentencepiece
 from charsmap import charsmap
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import GemmaTokenizer, LlamaTokenizer, T5Tokenizer, WhisperTokenizer, XLMRobertaTokenizer
@@ -282,6 +285,35 @@ def write_gguf(name, tok, model, pre):
     w.close()
 
 
+def write_sentence_piece(name, prefix):
+    """Train a BPE model, write it as llama.cpp's conversion does, and return its ids of the lines, <s> before each."""
+    with open("LICENSE", encoding="utf-8") as f:
+        lines = [line for line in f.read().split("\n") + TORTURE if line]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, model_type="bpe", vocab_size=700, byte_fallback=True,
+                                             character_coverage=0.98, normalization_rule_name="identity", add_dummy_prefix=prefix,
+                                             remove_extra_whitespaces=False, minloglevel=2)
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    ids = range(sp.get_piece_size())
+    w = gguf.GGUFWriter(os.path.join(OUT, name + ".gguf"), "test")
+    w.add_tokenizer_model("llama")
+    w.add_token_list([sp.id_to_piece(i) for i in ids])
+    w.add_token_scores([sp.get_score(i) for i in ids])
+    w.add_token_types([gguf.TokenType.UNKNOWN if sp.is_unknown(i) else gguf.TokenType.CONTROL if sp.is_control(i) else
+                       gguf.TokenType.BYTE if sp.is_byte(i) else gguf.TokenType.NORMAL for i in ids])
+    w.add_bos_token_id(sp.bos_id())
+    w.add_eos_token_id(sp.eos_id())
+    w.add_unk_token_id(sp.unk_id())
+    if not prefix:
+        w.add_add_space_prefix(False)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+    encoded = [[sp.bos_id()] + sp.encode(line) for line in TORTURE]
+    assert [sp.decode(i) for i in encoded] == [line.replace("▁", " ") for line in TORTURE]
+    return {"ids": encoded, "pair": encoded[3] + encoded[21]}
+
+
 def make_steps():
     texts = [t for t in TORTURE if t] + ["the-final--countdown", "--a-", "-", "Hey friend!     How are you?!?", "aXbXXc", "XX"] + CLUSTERS
     n, p = normalizers, pre_tokenizers
@@ -342,6 +374,8 @@ def main():
         entry["unparsed"] = tok.encode(TORTURE[21]).ids
         tok.encode_special_tokens = False
         expected[name] = entry
+    for prefix, name in ((True, "spm"), (False, "spm_plain")):
+        expected[name] = write_sentence_piece(name, prefix)
     with open(os.path.join(OUT, "expected.json"), "w", encoding="utf-8", newline="\n") as f:
         f.write("{\n" + ",\n".join(json.dumps(n) + ":" + json.dumps(e, ensure_ascii=False, separators=(",", ":")) for n, e in expected.items()) + "\n}\n")
     with open(os.path.join(OUT, "steps.json"), "w", encoding="utf-8", newline="\n") as f:
