@@ -19,7 +19,7 @@ typedef struct mm_tokenizer mm_tokenizer;
  *         a .gguf file; nothing of it is needed once the call has returned
  *   out   receives the tokenizer, reference count 1; NULL after a failure
  *
- * Models: BPE and WordPiece; in GGUF files "gpt2" and "bert". Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND, MM_E_IO,
+ * Models: BPE, WordPiece and Unigram; in GGUF files "gpt2", "llama" and "bert". Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND, MM_E_IO,
  * MM_E_FORMAT, MM_E_LIMIT, MM_E_UNSUPPORTED (the message names the kind) or MM_E_NOMEM. Since 0.1. */
 MM_API mm_status mm_tokenizer_open(mm_context *ctx, const char *path, mm_tokenizer **out);
 

@@ -3,12 +3,15 @@
  * SPDX-License-Identifier: MIT */
 #include "bpe.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "size.h"
 
 enum {
+    MAX_SCORED = 1024,      /* bytes of a token that is cut in every way */
     DIRECT = 0x800,         /* characters below this are found in a table */
     CACHE_SLOTS = 4096,     /* a power of two */
     CACHE_WORD = 64,        /* longer words are not remembered */
@@ -147,14 +150,25 @@ cleanup:
     return st;
 }
 
+/* A merge given twice counts where it stands last, as in the reference. */
+static int put_merge(mm_context *ctx, mmi_bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t joined)
+{
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    size_t j;
+
+    if (b->count * 2 >= b->capacity && rehash(ctx, b)) return 1;
+    for (j = slot_of(b, pair); b->merges[j].pair != EMPTY && b->merges[j].pair != pair; j = (j + 1) & (b->capacity - 1)) {}
+    if (b->merges[j].pair == EMPTY) b->count++;
+    b->merges[j] = (merge){pair, rank, joined};
+    return 0;
+}
+
 mm_status mmi_bpe_add_merge(mm_context *ctx, mmi_bpe *b, const char *where, const char *left, size_t n_left, const char *right, size_t n_right)
 {
     const mmi_vocabulary *v = b->vocabulary;
     int shown_left = n_left > 60 ? 60 : (int)n_left, shown_right = n_right > 60 ? 60 : (int)n_right;
     int32_t l = mmi_vocabulary_find(v, left, n_left), r = mmi_vocabulary_find(v, right, n_right), joined = -1;
     mmi_text whole = {0};
-    uint64_t pair;
-    size_t j;
 
     if (l < 0 || r < 0)
         return mmi_fail(ctx, MM_E_FORMAT, "%s: merge %u of %.*s and %.*s, of which %.*s is not in the vocabulary", where, b->next_rank, shown_left,
@@ -171,14 +185,7 @@ mm_status mmi_bpe_add_merge(mm_context *ctx, mmi_bpe *b, const char *where, cons
         return mmi_fail(ctx, MM_E_FORMAT, "%s: merge %u of %.*s and %.*s makes no token of the vocabulary", where, b->next_rank, shown_left, left,
                         shown_right, right);
     if (b->next_rank == INT32_MAX) return mmi_fail(ctx, MM_E_LIMIT, "%s: more than %d merges", where, INT32_MAX);
-    if (b->count * 2 >= b->capacity && rehash(ctx, b)) return MM_E_NOMEM;
-    pair = (uint64_t)(uint32_t)l << 32 | (uint32_t)r;
-    for (j = slot_of(b, pair); b->merges[j].pair != EMPTY && b->merges[j].pair != pair; j = (j + 1) & (b->capacity - 1)) {}
-    if (b->merges[j].pair == EMPTY) b->count++;
-    b->merges[j].pair = pair; /* a merge given twice counts where it stands last, as in the reference */
-    b->merges[j].rank = b->next_rank++;
-    b->merges[j].joined = joined;
-    return MM_OK;
+    return put_merge(ctx, b, l, r, b->next_rank++, joined) ? MM_E_NOMEM : MM_OK;
 }
 
 mm_status mmi_bpe_add_merge_text(mm_context *ctx, mmi_bpe *b, const char *where, const char *merge_text, size_t n)
@@ -190,6 +197,58 @@ mm_status mmi_bpe_add_merge_text(mm_context *ctx, mmi_bpe *b, const char *where,
         return mmi_fail(ctx, MM_E_FORMAT, "%s: merge %u is \"%.*s\", not two tokens with a space between them", where, b->next_rank,
                         n > 60 ? 60 : (int)n, merge_text);
     return mmi_bpe_add_merge(ctx, b, where, merge_text, left, space + 1, n - left - 1);
+}
+
+typedef struct {
+    double score;
+    int32_t id;
+} scored;
+
+static int highest_first(const void *a, const void *b)
+{
+    const scored *x = a, *y = b;
+    return (x->score < y->score) - (x->score > y->score);
+}
+
+/* Each way to cut the token into two tokens is a merge. */
+static int add_cuts(mm_context *ctx, mmi_bpe *b, int32_t id, uint32_t rank)
+{
+    size_t n = 0;
+    const char *text = mmi_vocabulary_text(b->vocabulary, id, &n);
+
+    for (size_t cut = 1; cut < n; cut++) {
+        int32_t left, right;
+        if (((unsigned char)text[cut] & 0xC0) == 0x80) continue;
+        left = mmi_vocabulary_find(b->vocabulary, text, cut);
+        if (left < 0) continue;
+        right = mmi_vocabulary_find(b->vocabulary, text + cut, n - cut);
+        if (right >= 0 && put_merge(ctx, b, left, right, rank, id)) return 1;
+    }
+    return 0;
+}
+
+mm_status mmi_bpe_add_scores(mm_context *ctx, mmi_bpe *b, const char *where, const double *scores)
+{
+    size_t size = (size_t)b->vocabulary->size, n = 0;
+    scored *order = mmi_alloc_array(ctx, size, sizeof *order);
+    uint32_t rank = 0;
+    mm_status st = MM_OK;
+
+    if (!order) return MM_E_NOMEM;
+    for (size_t id = 0; id < size && !st; id++) {
+        size_t bytes = 0;
+        order[id] = (scored){scores[id], (int32_t)id};
+        if (!isfinite(scores[id])) st = mmi_fail(ctx, MM_E_FORMAT, "%s: the score of the token with id %zu is not finite", where, id);
+        if (mmi_vocabulary_text(b->vocabulary, (int64_t)id, &bytes) && bytes > MAX_SCORED)
+            st = mmi_fail(ctx, MM_E_LIMIT, "%s: the token with id %zu has %zu bytes, more than the %d allowed", where, id, bytes, (int)MAX_SCORED);
+    }
+    if (!st) qsort(order, size, sizeof *order, highest_first);
+    for (; n < size && !st; n++) {
+        if (n && order[n].score != order[n - 1].score) rank++;
+        if (add_cuts(ctx, b, order[n].id, rank)) st = MM_E_NOMEM;
+    }
+    mmi_free(order);
+    return st;
 }
 
 /* ---- the heap ---- */

@@ -30,6 +30,11 @@ mm_status mmi_bpe_add_merge(mm_context *ctx, mmi_bpe *bpe, const char *where, co
 /* The same from "left right". */
 mm_status mmi_bpe_add_merge_text(mm_context *ctx, mmi_bpe *bpe, const char *where, const char *merge, size_t n);
 
+/* Instead of merges, what SentencePiece does: any two tokens that make a token are joined, that with the highest of
+ * scores[id] first. MM_E_FORMAT for a score that is not finite, MM_E_LIMIT for a token of more
+ * than 1024 bytes. */
+mm_status mmi_bpe_add_scores(mm_context *ctx, mmi_bpe *bpe, const char *where, const double *scores);
+
 /* Scratch of one encoding: reused from word to word. Starts as all zeros. */
 typedef struct {
     struct mmi_bpe_symbol *symbols;

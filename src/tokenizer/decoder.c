@@ -7,18 +7,20 @@
 #include <string.h>
 
 #include "byte_level.h"
+#include "pre_tokenizer.h"
 #include "size.h"
 
 enum { MAX_STEPS = 16, MAX_PIECE = 1 << 26 /* bytes that Replace may make of a token */ };
 
-typedef enum { STEP_JOIN, STEP_BYTE_LEVEL, STEP_WORD_PIECE, STEP_BPE, STEP_REPLACE, STEP_BYTE_FALLBACK, STEP_FUSE, STEP_STRIP } step_kind;
+typedef enum { STEP_JOIN, STEP_BYTE_LEVEL, STEP_WORD_PIECE, STEP_BPE, STEP_METASPACE, STEP_REPLACE, STEP_BYTE_FALLBACK, STEP_FUSE, STEP_STRIP } step_kind;
 
 typedef struct {
     step_kind kind;
     int fused;            /* pieces are parts of one text */
-    char *search;         /* REPLACE; the prefix of WORD_PIECE, the suffix of BPE */
+    char *search;         /* REPLACE; the prefix of WORD_PIECE, the suffix of BPE, the replacement of METASPACE */
     char *content;        /* REPLACE */
     int cleanup;          /* WORD_PIECE */
+    int drop_first;       /* METASPACE: no spaces in the first token */
     uint32_t character;   /* STRIP */
     int64_t start, stop;  /* STRIP */
 } step;
@@ -129,6 +131,16 @@ static mm_status load_node(mm_context *ctx, const mmi_json *doc, const mmi_json_
         st = add_step(ctx, where, d, STEP_REPLACE, &s);
         if (!st) st = load_text(ctx, doc, pattern, "String", NULL, &s->search);
         return st ? st : load_text(ctx, doc, node, "content", NULL, &s->content);
+    }
+    if (!strcmp(type, "Metaspace")) {
+        const char *space = NULL;
+        mmi_prepend_scheme prepend = MMI_PREPEND_ALWAYS;
+        st = mmi_metaspace_load(ctx, doc, node, &space, &prepend);
+        if (!st) st = add_step(ctx, where, d, STEP_METASPACE, &s);
+        if (st) return st;
+        s->drop_first = prepend != MMI_PREPEND_NEVER;
+        s->search = mmi_strdup(ctx, space);
+        return s->search ? MM_OK : MM_E_NOMEM;
     }
     if (!strcmp(type, "Strip")) {
         st = add_step(ctx, where, d, STEP_STRIP, &s);
@@ -382,6 +394,11 @@ static mm_status feed(mm_context *ctx, mmi_decoding *t, size_t i, const char *pi
         s->started = 1;
         s->held.size = 0;
         return mmi_text_append(ctx, &s->held, piece, n) ? MM_E_NOMEM : MM_OK;
+    case STEP_METASPACE:
+        s->work[0].size = 0;
+        st = replace_all(ctx, piece, n, d->search, !s->started && d->drop_first ? "" : " ", &s->work[0]);
+        s->started = 1;
+        return st ? st : feed(ctx, t, i + 1, data_of(&s->work[0]), s->work[0].size, out);
     case STEP_REPLACE:
         s->work[0].size = 0;
         st = replace_all(ctx, piece, n, d->search, d->content, &s->work[0]);

@@ -1,6 +1,6 @@
 /* Decoders of tokenizer.json: how tokens become text again, one token at a time.
  *
- * Kinds: ByteLevel, WordPiece, BPEDecoder, Replace (of a string), ByteFallback, Fuse, Strip, Sequence. A decoder is a
+ * Kinds: ByteLevel, WordPiece, BPEDecoder, Metaspace, Replace (of a string), ByteFallback, Fuse, Strip, Sequence. A decoder is a
  * flat list of steps, immutable after loading; without steps tokens are joined with spaces. What is decoded at once and
  * what is decoded token by token is equal, since there is only the latter. SPDX-License-Identifier: MIT */
 #ifndef MMI_DECODER_H

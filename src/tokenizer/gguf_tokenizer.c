@@ -30,18 +30,30 @@ static const char bert_steps[] =
     "{\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,\"strip_accents\":null,\"lowercase\":true},"
     "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}}";
 
+#define UNDER "\xE2\x96\x81"
+#define UNDERSCORES "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" UNDER "\"}"
+#define SPACES "{\"type\":\"Replace\",\"pattern\":{\"String\":\"" UNDER "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}"
+static const char llama_steps[] = "{\"normalizer\":" UNDERSCORES ",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[" SPACES "]}}";
+static const char llama_prefix_steps[] = /* each text between special tokens begins with a space */
+    "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" UNDER "\"}," UNDERSCORES "]},"
+    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[" SPACES ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}}";
+
 typedef struct {
     const char *pre;
     const char *steps;
     int ignore_merges;
     int add_bos; /* when the file does not say */
+    enum { KIND_GPT2, KIND_BERT, KIND_LLAMA } kind;
 } family;
 
 static const family families[] = {
-    {"default", gpt2_steps, 0, 0},   {"gpt-2", gpt2_steps, 0, 0},     {"phi-2", gpt2_steps, 0, 0},     {"mpt", gpt2_steps, 0, 0},
-    {"olmo", gpt2_steps, 0, 0},      {"smollm", digits_steps, 0, 0},  {"starcoder", digits_steps, 0, 0}, {"refact", digits_steps, 0, 0},
-    {"llama-bpe", llama3_steps, 1, 1}, {"llama3", llama3_steps, 1, 1}, {"llama-v3", llama3_steps, 1, 1}, {"qwen2", qwen2_steps, 0, 0},
-    {"gpt-4o", gpt4o_steps, 0, 0},   {"llama4", gpt4o_steps, 0, 1},
+    {"default", gpt2_steps, 0, 0, KIND_GPT2}, {"gpt-2", gpt2_steps, 0, 0, KIND_GPT2},
+    {"phi-2", gpt2_steps, 0, 0, KIND_GPT2}, {"mpt", gpt2_steps, 0, 0, KIND_GPT2},
+    {"olmo", gpt2_steps, 0, 0, KIND_GPT2}, {"smollm", digits_steps, 0, 0, KIND_GPT2},
+    {"starcoder", digits_steps, 0, 0, KIND_GPT2}, {"refact", digits_steps, 0, 0, KIND_GPT2},
+    {"llama-bpe", llama3_steps, 1, 1, KIND_GPT2}, {"llama3", llama3_steps, 1, 1, KIND_GPT2},
+    {"llama-v3", llama3_steps, 1, 1, KIND_GPT2}, {"qwen2", qwen2_steps, 0, 0, KIND_GPT2},
+    {"gpt-4o", gpt4o_steps, 0, 0, KIND_GPT2}, {"llama4", gpt4o_steps, 0, 1, KIND_GPT2},
 };
 
 /* Values of tokenizer.ggml.token_type. */
@@ -180,6 +192,38 @@ static mm_status load_merges(loader *l, int ignore_merges)
     return st;
 }
 
+/* SentencePiece's BPE, which has scores in place of merges. */
+static mm_status load_scores(loader *l)
+{
+    size_t unk_size = 0, count = 0;
+    mmi_bpe_options o = {mmi_vocabulary_text(&l->t->vocabulary, l->t->special[MMI_SPECIAL_UNK], &unk_size), "", "", 1, 1, 0};
+    mmi_gguf_type type = MMI_GGUF_F32;
+    double *scores;
+    int found = 0;
+    mm_status st = mmi_gguf_array(l->ctx, l->file, "tokenizer.ggml.scores", 1, &type, &count, &found);
+
+    if (st) return st;
+    if (count != l->count) return mmi_fail(l->ctx, MM_E_FORMAT, "%s: tokenizer.ggml.scores has %zu elements for %zu tokens", l->path, count, l->count);
+    scores = mmi_alloc_array(l->ctx, count, sizeof *scores);
+    if (!scores) return MM_E_NOMEM;
+    for (size_t i = 0; i < count && !st; i++) st = mmi_gguf_array_f64(l->ctx, l->file, "tokenizer.ggml.scores", i, &scores[i]);
+    if (!st) st = mmi_bpe_create(l->ctx, l->path, &l->t->vocabulary, &o, &l->t->bpe);
+    if (!st) st = mmi_bpe_add_scores(l->ctx, l->t->bpe, l->path, scores);
+    mmi_free(scores);
+    return st;
+}
+
+static mm_status load_model(loader *l, const family *f)
+{
+    size_t unk_size = 0;
+    const char *unk;
+
+    if (f->kind == KIND_GPT2) return load_merges(l, f->ignore_merges);
+    if (f->kind == KIND_LLAMA) return load_scores(l);
+    unk = mmi_vocabulary_text(&l->t->vocabulary, l->t->special[MMI_SPECIAL_UNK], &unk_size);
+    return mmi_word_piece_create(l->ctx, l->path, &l->t->vocabulary, unk ? unk : "[UNK]", "##", 100, &l->t->word_piece);
+}
+
 /* first A last, and a pair as first A last first B last (BERT: first A last B last). */
 static mm_status load_template(loader *l, int bert, int add_bos, int add_eos)
 {
@@ -206,11 +250,30 @@ static mm_status load_template(loader *l, int bert, int add_bos, int add_eos)
     return MM_OK;
 }
 
+/* By tokenizer.ggml.model, and for "gpt2" by tokenizer.ggml.pre. */
 static mm_status find_family(loader *l, const family **out)
 {
-    const char *pre = "default";
-    size_t n = strlen(pre);
-    mm_status st = mmi_gguf_string(l->ctx, l->file, "tokenizer.ggml.pre", 0, &pre, &n);
+    static const family bert = {"bert", bert_steps, 0, 1, KIND_BERT}, llama[] = {{"llama", llama_steps, 0, 1, KIND_LLAMA},
+                                                                                {"llama", llama_prefix_steps, 0, 1, KIND_LLAMA}};
+    const char *pre = "default", *model = NULL;
+    size_t n = 0;
+    int prefix = 1;
+    mm_status st = mmi_gguf_string(l->ctx, l->file, "tokenizer.ggml.model", 1, &model, &n);
+
+    if (st) return st;
+    if (n == 4 && !memcmp(model, "bert", 4)) {
+        *out = &bert;
+        return MM_OK;
+    }
+    if (n == 5 && !memcmp(model, "llama", 5)) {
+        st = mmi_gguf_bool(l->ctx, l->file, "tokenizer.ggml.add_space_prefix", 0, &prefix);
+        *out = &llama[prefix];
+        return st;
+    }
+    if (n != 4 || memcmp(model, "gpt2", 4))
+        return mmi_fail(l->ctx, MM_E_UNSUPPORTED, "%s: a tokenizer model \"%.*s\"", l->path, n > 60 ? 60 : (int)n, model);
+    n = strlen(pre);
+    st = mmi_gguf_string(l->ctx, l->file, "tokenizer.ggml.pre", 0, &pre, &n);
 
     if (st) return st;
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
@@ -223,36 +286,24 @@ static mm_status find_family(loader *l, const family **out)
 
 mm_status mmi_tokenizer_from_gguf(mm_context *ctx, const mmi_gguf *file, mmi_tokenizer **out)
 {
-    static const family bert_family = {"bert", bert_steps, 0, 1};
     loader l = {ctx, file, mmi_gguf_path(file), 0, 0, NULL};
-    const family *f = &bert_family;
-    const char *model = NULL;
-    size_t n = 0;
+    const family *f = NULL;
     mmi_json *steps = NULL;
     int bert;
     mm_status st;
 
     *out = NULL;
-    st = mmi_gguf_string(ctx, file, "tokenizer.ggml.model", 1, &model, &n);
+    st = find_family(&l, &f);
     if (st) return st;
-    bert = n == 4 && !memcmp(model, "bert", 4);
-    if (!bert && !(n == 4 && !memcmp(model, "gpt2", 4)))
-        return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: a tokenizer model \"%.*s\"", l.path, n > 60 ? 60 : (int)n, model);
-    if (!bert) st = find_family(&l, &f);
-    if (!st) st = load_counts(&l);
+    bert = f->kind == KIND_BERT;
+    st = load_counts(&l);
     if (!st) st = mmi_tokenizer_create(ctx, &l.t);
     if (!st) st = mmi_json_parse(ctx, l.path, f->steps, strlen(f->steps), &steps);
     if (!st) st = mmi_tokenizer_load_steps(ctx, steps, l.t);
     if (!st) st = load_special_ids(&l);
     if (!st) st = load_tokens(&l, bert);
     if (!st) st = load_added(&l, bert);
-    if (!st && !bert) st = load_merges(&l, f->ignore_merges);
-    if (!st && bert) {
-        int32_t unk = l.t->special[MMI_SPECIAL_UNK];
-        size_t unk_size = 0;
-        const char *text = mmi_vocabulary_text(&l.t->vocabulary, unk, &unk_size);
-        st = mmi_word_piece_create(ctx, l.path, &l.t->vocabulary, text ? text : "[UNK]", "##", 100, &l.t->word_piece);
-    }
+    if (!st) st = load_model(&l, f);
     if (!st) st = load_template(&l, bert, f->add_bos, bert);
     if (!st) {
         *out = l.t;

@@ -5,8 +5,8 @@
 #include "gguf.h"
 #include "tokenizer.h"
 
-/* tokenizer.ggml.model gpt2 (byte-level BPE, cut as tokenizer.ggml.pre says) or bert (WordPiece); nothing of `file` is
- * needed afterwards. MM_E_UNSUPPORTED names another model or pre. */
+/* tokenizer.ggml.model gpt2 (byte-level BPE, cut as tokenizer.ggml.pre says), llama (SentencePiece's BPE) or bert
+ * (WordPiece); nothing of `file` is needed afterwards. MM_E_UNSUPPORTED names another model or pre. */
 mm_status mmi_tokenizer_from_gguf(mm_context *ctx, const mmi_gguf *file, mmi_tokenizer **out);
 
 #endif

@@ -6,12 +6,16 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "charsmap.h"
 #include "size.h"
 #include "unicode_data.h"
 
 enum { MAX_STEPS = 64, MAX_GROWTH = 1 << 30 /* bytes that one text may become by Replace and Prepend */ };
 
-typedef enum { STEP_FORM, STEP_LOWERCASE, STEP_STRIP_ACCENTS, STEP_STRIP, STEP_REPLACE, STEP_PREPEND, STEP_BERT_CLEAN, STEP_BERT_CHINESE, STEP_BERT_ACCENTS } step_kind;
+typedef enum {
+    STEP_FORM, STEP_LOWERCASE, STEP_STRIP_ACCENTS, STEP_STRIP, STEP_REPLACE, STEP_PREPEND, STEP_NMT, STEP_PRECOMPILED, STEP_BERT_CLEAN,
+    STEP_BERT_CHINESE, STEP_BERT_ACCENTS
+} step_kind;
 
 typedef struct {
     step_kind kind;
@@ -19,6 +23,7 @@ typedef struct {
     int left, right;         /* STEP_STRIP */
     char *search, *content;  /* STEP_REPLACE (search NULL: a pattern), STEP_PREPEND (content) */
     mmi_pattern *pattern;
+    mmi_charsmap *charsmap; /* STEP_PRECOMPILED */
 } step;
 
 struct mmi_normalizer {
@@ -33,6 +38,7 @@ void mmi_normalizer_destroy(mmi_normalizer *n)
         mmi_free(n->steps[i].search);
         mmi_free(n->steps[i].content);
         mmi_pattern_destroy(n->steps[i].pattern);
+        mmi_charsmap_destroy(n->steps[i].charsmap);
     }
     mmi_free(n);
 }
@@ -125,6 +131,13 @@ static mm_status load_node(mm_context *ctx, const mmi_json *doc, const mmi_json_
         if (st) return st;
         s->content = mmi_strdup(ctx, content);
         return s->content ? MM_OK : MM_E_NOMEM;
+    }
+    if (!strcmp(type, "Nmt")) return add_step(ctx, doc, n, STEP_NMT, &s);
+    if (!strcmp(type, "Precompiled")) {
+        const char *map = NULL;
+        st = mmi_json_text(ctx, doc, node, "precompiled_charsmap", 1, &map);
+        if (!st) st = add_step(ctx, doc, n, STEP_PRECOMPILED, &s);
+        return st ? st : mmi_charsmap_load(ctx, mmi_json_name(doc), map, &s->charsmap);
     }
     if (!strcmp(type, "BertNormalizer")) return load_bert(ctx, doc, node, n);
     return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: a normalizer of type %.60s", mmi_json_name(doc), type);
@@ -287,6 +300,17 @@ static int append_code(mm_context *ctx, mmi_text *out, uint32_t code)
     return mmi_text_append(ctx, out, bytes, mmi_utf8_encode(code, bytes));
 }
 
+enum { DROPPED = 0x110000 /* no code point */ };
+
+/* SentencePiece's rules for machine translation. */
+static uint32_t nmt(uint32_t c)
+{
+    if (c < 0x20) return c == '\t' || c == '\n' || c == '\f' || c == '\r' ? ' ' : c ? DROPPED : 0;
+    if (c == 0x7F || c == 0x8F || c == 0x9F) return DROPPED;
+    if (c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD) return ' ';
+    return c;
+}
+
 /* Steps that look at one character at a time. */
 static int map_character(mm_context *ctx, step_kind kind, uint32_t code, mmi_text *out)
 {
@@ -298,6 +322,9 @@ static int map_character(mm_context *ctx, step_kind kind, uint32_t code, mmi_tex
         n = mmi_unicode_lower(code, small);
         return append_code(ctx, out, small[0]) || (n > 1 && append_code(ctx, out, small[1]));
     case STEP_STRIP_ACCENTS: return !mmi_unicode_is_mark(code) && append_code(ctx, out, code);
+    case STEP_NMT:
+        code = nmt(code);
+        return code != DROPPED && append_code(ctx, out, code);
     case STEP_BERT_ACCENTS: return !mmi_unicode_is_bert_mark(code) && append_code(ctx, out, code);
     case STEP_BERT_CLEAN:
         if (mmi_unicode_is_bert_removed(code)) return 0;
@@ -400,6 +427,7 @@ mm_status mmi_normalizer_run(mm_context *ctx, const mmi_normalizer *n, mmi_text 
         case STEP_STRIP: st = run_strip(ctx, s, text, spare); break;
         case STEP_REPLACE: st = run_replace(ctx, s, text, spare, matcher); break;
         case STEP_PREPEND: st = run_prepend(ctx, s, text, spare); break;
+        case STEP_PRECOMPILED: st = mmi_charsmap_run(ctx, s->charsmap, text->data, text->size, spare) ? MM_E_NOMEM : MM_OK; break;
         default: st = run_map(ctx, s->kind, text, spare); break;
         }
         if (st) return st;

@@ -1,6 +1,6 @@
 /* Normalizers of tokenizer.json: what happens to a text before it is cut into words.
  *
- * Kinds: NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, BertNormalizer, Sequence.
+ * Kinds: NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, Nmt, Precompiled, BertNormalizer, Sequence.
  * A normalizer is a flat list of steps, immutable after loading. SPDX-License-Identifier: MIT */
 #ifndef MMI_NORMALIZER_H
 #define MMI_NORMALIZER_H

@@ -1,4 +1,4 @@
-/* Every step but ByteLevel only moves the bounds of words. A splitting step first lists the pieces of a word, each with
+/* Every step but those of ByteLevel and Metaspace only moves the bounds of words. A splitting step first lists the pieces of a word, each with
  * a mark whether it matched, and then joins or drops them as its behavior says. SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE /* memmem */
 #include "pre_tokenizer.h"
@@ -14,14 +14,15 @@ static const char gpt2_regex[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?
 
 typedef enum { REMOVED, ISOLATED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS } behavior;
 
-typedef enum { STEP_REGEX, STEP_LITERAL, STEP_CHARACTERS, STEP_WHITESPACE, STEP_PREFIX_SPACE, STEP_BYTES } step_kind;
+typedef enum { STEP_REGEX, STEP_LITERAL, STEP_CHARACTERS, STEP_WHITESPACE, STEP_PREFIX_SPACE, STEP_METASPACE, STEP_BYTES } step_kind;
 
 typedef struct {
     step_kind kind;
     behavior behavior;
     int invert;
     mmi_pattern *pattern;         /* STEP_REGEX */
-    char *literal;                /* STEP_LITERAL */
+    char *literal;                /* STEP_LITERAL; the replacement of STEP_METASPACE */
+    mmi_prepend_scheme prepend;   /* STEP_METASPACE */
     int (*matches)(uint32_t code); /* STEP_CHARACTERS */
 } step;
 
@@ -106,6 +107,47 @@ static mm_status load_byte_level(mm_context *ctx, const mmi_json *doc, const mmi
     return st ? st : add_step(ctx, doc, p, STEP_BYTES, ISOLATED, &s);
 }
 
+mm_status mmi_metaspace_load(mm_context *ctx, const mmi_json *doc, const mmi_json_node *node, const char **replacement, mmi_prepend_scheme *prepend)
+{
+    static const char *const names[] = {"always", "first", "never"};
+    const char *where = mmi_json_name(doc), *scheme = NULL;
+    int prefix = 1;
+    uint32_t code = 0;
+    mm_status st = mmi_json_text(ctx, doc, node, "replacement", 1, replacement);
+
+    if (!st) st = mmi_json_bool(ctx, doc, node, "add_prefix_space", 0, &prefix); /* of files older than prepend_scheme */
+    if (!st) st = mmi_json_text(ctx, doc, node, "prepend_scheme", 0, &scheme);
+    if (st) return st;
+    if (!**replacement || mmi_utf8_decode(*replacement, strlen(*replacement), &code) != strlen(*replacement))
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: the replacement of Metaspace is not one character", where);
+    if (!scheme) scheme = prefix ? "always" : "never";
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(scheme, names[i])) {
+            *prepend = (mmi_prepend_scheme)i;
+            return MM_OK;
+        }
+    return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: Metaspace with the prepend_scheme %.60s", where, scheme);
+}
+
+static mm_status load_metaspace(mm_context *ctx, const mmi_json *doc, const mmi_json_node *node, mmi_pre_tokenizer *p)
+{
+    const char *replacement = NULL;
+    int split = 1;
+    step *s = NULL;
+    mm_status st = add_step(ctx, doc, p, STEP_METASPACE, ISOLATED, &s);
+
+    if (!st) st = mmi_metaspace_load(ctx, doc, node, &replacement, &s->prepend);
+    if (!st) st = mmi_json_bool(ctx, doc, node, "split", 0, &split);
+    if (st) return st;
+    s->literal = mmi_strdup(ctx, replacement);
+    if (!s->literal) return MM_E_NOMEM;
+    if (!split) return MM_OK;
+    st = add_step(ctx, doc, p, STEP_LITERAL, MERGED_WITH_NEXT, &s);
+    if (st) return st;
+    s->literal = mmi_strdup(ctx, replacement);
+    return s->literal ? MM_OK : MM_E_NOMEM;
+}
+
 static mm_status add_characters(mm_context *ctx, const mmi_json *doc, mmi_pre_tokenizer *p, int (*matches)(uint32_t), behavior how)
 {
     step *s = NULL;
@@ -132,6 +174,7 @@ static mm_status load_node(mm_context *ctx, const mmi_json *doc, const mmi_json_
         return st;
     }
     if (!strcmp(type, "ByteLevel")) return load_byte_level(ctx, doc, node, p);
+    if (!strcmp(type, "Metaspace")) return load_metaspace(ctx, doc, node, p);
     if (!strcmp(type, "Split")) return load_split(ctx, doc, node, p);
     if (!strcmp(type, "Whitespace")) return add_step(ctx, doc, p, STEP_WHITESPACE, REMOVED, &s);
     if (!strcmp(type, "WhitespaceSplit")) return add_characters(ctx, doc, p, mmi_unicode_is_space, REMOVED);
@@ -325,13 +368,33 @@ static mm_status run_split(mm_context *ctx, const step *s, mmi_words *w, mmi_wor
     w->spans = spare->spans;
     w->capacity = spare->capacity;
     w->count = spare->count;
+    w->at_start = w->at_start && w->count && !w->spans[0].start;
     spare->spans = spans;
     spare->capacity = capacity;
     return MM_OK;
 }
 
-/* Put a space before each word that has none, or each byte's character in its place. The words keep their number. */
-static mm_status run_rewrite(mm_context *ctx, step_kind kind, mmi_words *w, mmi_words *spare)
+/* Append a word with the replacement for each space, and before it. */
+static int metaspace(mm_context *ctx, const step *s, const char *word, size_t n, int first, mmi_text *out)
+{
+    size_t len = strlen(s->literal);
+    int prepend = s->prepend == MMI_PREPEND_ALWAYS || (s->prepend == MMI_PREPEND_FIRST && first);
+
+    if (prepend && *word != ' ' && (n < len || memcmp(word, s->literal, len)) && mmi_text_append(ctx, out, s->literal, len)) return 1;
+    while (n) {
+        const char *space = memchr(word, ' ', n);
+        size_t before = space ? (size_t)(space - word) : n;
+        if (mmi_text_append(ctx, out, word, before) || (space && mmi_text_append(ctx, out, s->literal, len))) return 1;
+        before += space != NULL;
+        word += before;
+        n -= before;
+    }
+    return 0;
+}
+
+/* Put a space before each word that has none, or Metaspace's character for spaces, or each byte's character in its place.
+ * The words keep their number. */
+static mm_status run_rewrite(mm_context *ctx, const step *rewrite, mmi_words *w, mmi_words *spare)
 {
     char characters[256][2];
     unsigned char lengths[256];
@@ -346,7 +409,9 @@ static mm_status run_rewrite(mm_context *ctx, step_kind kind, mmi_words *w, mmi_
     for (size_t i = 0; i < w->count; i++) {
         mmi_span *word = &w->spans[i];
         size_t start = spare->text.size;
-        if (kind == STEP_PREFIX_SPACE) {
+        if (rewrite->kind == STEP_METASPACE) {
+            if (metaspace(ctx, rewrite, w->text.data + word->start, word->end - word->start, !i && w->at_start, &spare->text)) return MM_E_NOMEM;
+        } else if (rewrite->kind == STEP_PREFIX_SPACE) {
             if (w->text.data[word->start] != ' ' && mmi_text_append(ctx, &spare->text, " ", 1)) return MM_E_NOMEM;
             if (mmi_text_append(ctx, &spare->text, w->text.data + word->start, word->end - word->start)) return MM_E_NOMEM;
         } else {
@@ -377,8 +442,8 @@ mm_status mmi_pre_tokenizer_run(mm_context *ctx, const mmi_pre_tokenizer *p, mmi
     if (add_span(ctx, w, 0, w->text.size)) return MM_E_NOMEM;
     for (size_t i = 0; i < p->count && !st; i++) {
         const step *s = &p->steps[i];
-        if (s->kind == STEP_PREFIX_SPACE || s->kind == STEP_BYTES)
-            st = run_rewrite(ctx, s->kind, w, spare);
+        if (s->kind == STEP_PREFIX_SPACE || s->kind == STEP_METASPACE || s->kind == STEP_BYTES)
+            st = run_rewrite(ctx, s, w, spare);
         else
             st = run_split(ctx, s, w, spare, matcher);
     }

@@ -1,6 +1,6 @@
 /* Pre-tokenizers of tokenizer.json: how a text is cut into the words that the model sees.
  *
- * Kinds: ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, BertPreTokenizer, Sequence.
+ * Kinds: ByteLevel, Metaspace, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, BertPreTokenizer, Sequence.
  * A pre-tokenizer is a flat list of steps, immutable after loading. SPDX-License-Identifier: MIT */
 #ifndef MMI_PRE_TOKENIZER_H
 #define MMI_PRE_TOKENIZER_H
@@ -18,9 +18,16 @@ typedef struct {
     mmi_text text;
     mmi_span *spans;
     size_t count, capacity;
+    int at_start; /* set by the caller: the first word begins where the user's text does */
 } mmi_words;
 
 void mmi_words_clear(mmi_words *words);
+
+/* Where Metaspace puts its character before a word that does not begin with it. */
+typedef enum { MMI_PREPEND_ALWAYS, MMI_PREPEND_FIRST, MMI_PREPEND_NEVER } mmi_prepend_scheme;
+
+/* The options that Metaspace has as a pre-tokenizer and as a decoder; the replacement is one character, borrowed from doc. */
+mm_status mmi_metaspace_load(mm_context *ctx, const mmi_json *doc, const mmi_json_node *node, const char **replacement, mmi_prepend_scheme *prepend);
 
 typedef struct mmi_pre_tokenizer mmi_pre_tokenizer;
 

@@ -25,6 +25,7 @@ void mmi_tokenizer_release(mmi_tokenizer *t)
     if (!t || atomic_fetch_sub_explicit(&t->references, 1, memory_order_acq_rel) != 1) return;
     mmi_bpe_destroy(t->bpe);
     mmi_word_piece_destroy(t->word_piece);
+    mmi_unigram_destroy(t->unigram);
     mmi_decoder_destroy(t->decoder);
     mmi_pre_tokenizer_destroy(t->pre_tokenizer);
     mmi_normalizer_destroy(t->normalizer);
@@ -103,6 +104,36 @@ static mm_status load_word_piece(mm_context *ctx, const mmi_json *doc, const mmi
     return st ? st : mmi_word_piece_create(ctx, mmi_json_name(doc), &t->vocabulary, unk, prefix, max_chars, &t->word_piece);
 }
 
+/* The vocabulary is a list of tokens and their scores; the place in it is the id. */
+static mm_status load_unigram(mm_context *ctx, const mmi_json *doc, const mmi_json_node *model, mmi_tokenizer *t)
+{
+    const mmi_json_node *vocab = mmi_json_get(model, "vocab");
+    const char *where = mmi_json_name(doc);
+    double *scores = NULL;
+    int64_t unk = -1, count = 0;
+    int byte_fallback = 0;
+    mm_status st = mmi_json_i64(ctx, doc, model, "unk_id", 0, 0, INT32_MAX, &unk);
+
+    if (!st) st = mmi_json_bool(ctx, doc, model, "byte_fallback", 0, &byte_fallback);
+    if (st) return st;
+    if (mmi_json_kind_of(vocab) != MMI_JSON_ARRAY) return mmi_fail(ctx, MM_E_FORMAT, "%s: the Unigram model has no array \"vocab\"", where);
+    scores = mmi_alloc_array(ctx, mmi_json_count(vocab), sizeof *scores);
+    if (!scores) return MM_E_NOMEM;
+    for (const mmi_json_node *node = mmi_json_first(vocab); node && !st; node = mmi_json_next(node), count++) {
+        const mmi_json_node *score = mmi_json_next(mmi_json_first(node));
+        const char *text = mmi_json_string(mmi_json_first(node));
+        if (!text || !mmi_json_number(score, &scores[count]) || mmi_json_next(score))
+            st = mmi_fail(ctx, MM_E_FORMAT, "%s: element %lld of the Unigram vocabulary is not a token and its score", where, (long long)count);
+        else
+            st = mmi_vocabulary_add(ctx, &t->vocabulary, where, text, strlen(text), count);
+    }
+    if (!st) st = mmi_vocabulary_seal(ctx, &t->vocabulary, where);
+    if (!st) st = mmi_unigram_create(ctx, where, &t->vocabulary, scores, unk, byte_fallback, &t->unigram);
+    if (!st) t->special[MMI_SPECIAL_UNK] = (int32_t)unk;
+    mmi_free(scores);
+    return st;
+}
+
 /* Files from before the models had a type are told apart by what they hold. */
 static mm_status load_model(mm_context *ctx, const mmi_json *doc, mmi_tokenizer *t)
 {
@@ -114,6 +145,7 @@ static mm_status load_model(mm_context *ctx, const mmi_json *doc, mmi_tokenizer 
     st = mmi_json_text(ctx, doc, model, "type", 0, &type);
     if (st) return st;
     if (!type) type = mmi_json_get(model, "merges") ? "BPE" : mmi_json_get(model, "continuing_subword_prefix") ? "WordPiece" : "without a name";
+    if (!strcmp(type, "Unigram")) return load_unigram(ctx, doc, model, t);
     if (strcmp(type, "BPE") && strcmp(type, "WordPiece"))
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: a tokenizer model of type %.60s", mmi_json_name(doc), type);
     st = load_vocabulary(ctx, doc, model, &t->vocabulary);
@@ -221,6 +253,7 @@ typedef struct {
     mmi_words words, spare;
     mmi_text segment; /* normalized */
     mmi_bpe_scratch bpe;
+    mmi_unigram_scratch unigram;
 } encoder;
 
 /* The words of words.text. */
@@ -233,6 +266,8 @@ static mm_status encode_words(encoder *e, mmi_ids *ids)
         size_t n = e->words.spans[i].end - e->words.spans[i].start;
         if (e->t->bpe)
             st = mmi_bpe_encode(e->ctx, e->t->bpe, &e->bpe, word, n, ids);
+        else if (e->t->unigram)
+            st = mmi_unigram_encode(e->ctx, e->t->unigram, &e->unigram, word, n, ids);
         else
             st = mmi_word_piece_encode(e->ctx, e->t->word_piece, word, n, ids);
         if (!st && i % 1024 == 0) st = mmi_check_cancel(e->ctx);
@@ -240,8 +275,8 @@ static mm_status encode_words(encoder *e, mmi_ids *ids)
     return st;
 }
 
-/* Text between the raw added tokens: normalize it, and look for the normalized ones. */
-static mm_status encode_segment(encoder *e, const char *text, size_t n, mmi_ids *ids)
+/* Text between the raw added tokens (at_start: none stands before it): normalize it, and look for the normalized ones. */
+static mm_status encode_segment(encoder *e, const char *text, size_t n, int at_start, mmi_ids *ids)
 {
     size_t at = 0, start = 0, end = 0;
     mm_status st;
@@ -257,6 +292,7 @@ static mm_status encode_segment(encoder *e, const char *text, size_t n, mmi_ids 
             mmi_added_tokens_find(&e->t->added, 1, e->parse_special, e->segment.data, e->segment.size, at, &start, &end);
         size_t to = token ? start : e->segment.size;
         e->words.text.size = 0;
+        e->words.at_start = at_start && !at;
         if (to > at) {
             if (mmi_text_append(e->ctx, &e->words.text, e->segment.data + at, to - at)) return MM_E_NOMEM;
             st = encode_words(e, ids);
@@ -280,7 +316,7 @@ static mm_status encode_text(encoder *e, const char *text, size_t n, mmi_ids *id
     for (;;) {
         const mmi_added_token *token = mmi_added_tokens_find(&e->t->added, 0, e->parse_special, text, n, at, &start, &end);
         size_t to = token ? start : n;
-        st = to > at ? encode_segment(e, text + at, to - at, ids) : mmi_check_cancel(e->ctx);
+        st = to > at ? encode_segment(e, text + at, to - at, !at, ids) : mmi_check_cancel(e->ctx);
         if (st || !token) return st;
         if (mmi_ids_add(e->ctx, ids, token->id)) return MM_E_NOMEM;
         at = end;
@@ -312,6 +348,7 @@ mm_status mmi_tokenizer_encode_pair(mm_context *ctx, const mmi_tokenizer *t, con
     mmi_words_clear(&e.spare);
     mmi_text_clear(&e.segment);
     mmi_bpe_scratch_clear(&e.bpe);
+    mmi_unigram_scratch_clear(&e.unigram);
     mmi_free(a.data);
     mmi_free(b.data);
     return st;
@@ -405,7 +442,7 @@ int mmi_tokenizer_drops_space(const mmi_tokenizer *t) { return mmi_decoder_drops
 
 /* ---- look-up ---- */
 
-const char *mmi_tokenizer_kind(const mmi_tokenizer *t) { return t->bpe ? "BPE" : "WordPiece"; }
+const char *mmi_tokenizer_kind(const mmi_tokenizer *t) { return t->bpe ? "BPE" : t->unigram ? "Unigram" : "WordPiece"; }
 int32_t mmi_tokenizer_size(const mmi_tokenizer *t) { return t->size; }
 
 const char *mmi_tokenizer_token(const mmi_tokenizer *t, int32_t id, size_t *n)

@@ -55,7 +55,7 @@ mm_status mmi_token_decoder_finish(mm_context *ctx, mmi_token_decoder *d, mmi_te
 mm_status mmi_tokenizer_token_bytes(mm_context *ctx, const mmi_tokenizer *t, int32_t id, mmi_text *out);
 int mmi_tokenizer_drops_space(const mmi_tokenizer *t); /* decoding drops a space at the beginning of a text */
 
-/* "BPE" or "WordPiece"; static. */
+/* "BPE", "WordPiece" or "Unigram"; static. */
 const char *mmi_tokenizer_kind(const mmi_tokenizer *t);
 /* The highest id + 1. */
 int32_t mmi_tokenizer_size(const mmi_tokenizer *t);

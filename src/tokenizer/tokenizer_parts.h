@@ -6,6 +6,7 @@
 
 #include "bpe.h"
 #include "tokenizer.h"
+#include "unigram.h"
 #include "word_piece.h"
 
 struct mm_tokenizer {
@@ -14,8 +15,9 @@ struct mm_tokenizer {
     mmi_added_tokens added;
     mmi_normalizer *normalizer;
     mmi_pre_tokenizer *pre_tokenizer;
-    mmi_bpe *bpe; /* one of the models; the other is NULL */
+    mmi_bpe *bpe; /* one of the models; the others are NULL */
     mmi_word_piece *word_piece;
+    mmi_unigram *unigram;
     mmi_post_processor post_processor;
     mmi_decoder *decoder;
     int32_t special[MMI_SPECIAL_COUNT];

@@ -105,6 +105,9 @@ int mmi_unicode_is_word(uint32_t c)
 
 int mmi_unicode_is_mark(uint32_t c) { return in_table(combining_marks, COUNT(combining_marks), c); }
 int mmi_unicode_is_inert(uint32_t c) { return in_table(inert, COUNT(inert), c); }
+int mmi_unicode_is_grapheme_extend(uint32_t c) { return in_table(grapheme_extend, COUNT(grapheme_extend), c); }
+int mmi_unicode_is_grapheme_control(uint32_t c) { return in_table(grapheme_control, COUNT(grapheme_control), c); }
+int mmi_unicode_is_grapheme_prepend(uint32_t c) { return in_table(grapheme_prepend, COUNT(grapheme_prepend), c); }
 int mmi_unicode_is_bert_removed(uint32_t c) { return in_table(bert_removed, COUNT(bert_removed), c); }
 int mmi_unicode_is_bert_mark(uint32_t c) { return in_table(bert_marks, COUNT(bert_marks), c); }
 int mmi_unicode_is_bert_punctuation(uint32_t c) { return in_table(bert_punctuation, COUNT(bert_punctuation), c); }

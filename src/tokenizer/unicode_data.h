@@ -22,6 +22,11 @@ int mmi_unicode_is_bert_chinese(uint32_t code);
 /* Left alone by the normalization forms, whatever a newer Unicode says. */
 int mmi_unicode_is_inert(uint32_t code);
 
+/* Kinds of UAX 29. */
+int mmi_unicode_is_grapheme_extend(uint32_t code);  /* Extend, SpacingMark, ZWJ */
+int mmi_unicode_is_grapheme_control(uint32_t code); /* Control, CR, LF, below U+10000 */
+int mmi_unicode_is_grapheme_prepend(uint32_t code);
+
 /* The small letter or letters (1 or 2), without regard to context; the number of them. */
 size_t mmi_unicode_lower(uint32_t code, uint32_t out[2]);
 

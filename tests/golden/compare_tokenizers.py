@@ -3,7 +3,8 @@
     python tests/golden/compare_tokenizers.py MODEL... [--mm build/mm] [--lines 100000] [--seed 1]
 
 MODEL is what `mm tokenize` takes: a directory with tokenizer.json, a tokenizer.json or a .gguf file. The reference of a
-GGUF file is built from its vocabulary and merges with the steps that the family's own tokenizer.json has.
+GGUF file is SentencePiece itself for the model "llama", else built from its vocabulary and merges with the steps that the
+family's own tokenizer.json has.
 Exits with 1 when a line differs.
 SPDX-License-Identifier: MIT
 """
@@ -12,6 +13,7 @@ import glob
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,31 @@ def gguf_field(reader, key, default=None):
     return default if field is None else field.contents()
 
 
+class SentencePiece:
+    """A SentencePiece BPE model rebuilt from a GGUF file, with the part of Tokenizer's interface that main needs."""
+
+    def __init__(self, r, tokens, types, bos):
+        from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+        m = sentencepiece_model_pb2.ModelProto()
+        for token, kind, score in zip(tokens, types, gguf_field(r, "tokenizer.ggml.scores")):
+            m.pieces.add(piece=token, type=kind, score=score)
+        m.trainer_spec.model_type = m.trainer_spec.BPE
+        m.trainer_spec.byte_fallback = True
+        m.normalizer_spec.name = "identity"
+        m.normalizer_spec.add_dummy_prefix = gguf_field(r, "tokenizer.ggml.add_space_prefix", True)
+        m.normalizer_spec.remove_extra_whitespaces = False
+        self.sp, self.bos = SentencePieceProcessor(model_proto=m.SerializeToString()), [bos]
+        self.special = {token: i for i, (token, kind) in enumerate(zip(tokens, types)) if kind in (2, 3)}
+
+    def encode(self, line):
+        """Special tokens in the text are themselves, and what stands between them is a text each."""
+        parts = re.split("(%s)" % "|".join(map(re.escape, self.special)), line)
+        return sum(([self.special[p]] if p in self.special else self.sp.encode(p) for p in parts), self.bos)
+
+    def encode_batch(self, lines):
+        return [argparse.Namespace(ids=self.encode(line)) for line in lines]
+
+
 def reference_from_gguf(path):
     from gguf import GGUFReader
     r = GGUFReader(path)
@@ -38,6 +65,8 @@ def reference_from_gguf(path):
     types = gguf_field(r, "tokenizer.ggml.token_type", [1] * len(tokens))
     model, pre = gguf_field(r, "tokenizer.ggml.model"), gguf_field(r, "tokenizer.ggml.pre", "default")
     ids = {n: gguf_field(r, "tokenizer.ggml.%s_token_id" % n) for n in ("bos", "eos", "unknown", "padding", "cls", "seperator", "mask")}
+    if model == "llama":
+        return SentencePiece(r, tokens, types, ids["bos"])
     if model == "bert":
         vocab = {}
         for i, t in enumerate(tokens):

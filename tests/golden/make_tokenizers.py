@@ -1,19 +1,26 @@
 """Write tests/golden/tokenizers: small tokenizers of each family, a torture text, and what the `tokenizers` package makes of it.
 
-    python tests/golden/make_tokenizers.py       (from the top of the repository; needs tokenizers 0.23 and gguf)
+    python tests/golden/make_tokenizers.py       (from the top of the repository; needs tokenizers 0.23, transformers 5, sentencepiece and gguf)
 
   torture.txt        one hard text a line
   NAME.json          a tokenizer trained on that text and LICENSE
   NAME.gguf          the same vocabulary as llama.cpp's conversion stores it
   expected.json      for each NAME.json: the ids of each line, and the decoded text where it is not the line itself
+  spm*.gguf          a BPE model that SentencePiece trained, and in expected.json what that makes of the lines
   steps.json         single normalizers and pre-tokenizers: inputs and outputs
 SPDX-License-Identifier: MIT
 """
+import io
 import json
 import os
+import re
+import unicodedata
 
 import gguf
+import sentencepiece
+from charsmap import charsmap
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import GemmaTokenizer, LlamaTokenizer, T5Tokenizer, WhisperTokenizer, XLMRobertaTokenizer
 
 OUT = "tests/golden/tokenizers"
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -57,13 +64,18 @@ TORTURE = [
 ]
 
 
-def train(model, trainer, **parts):
+# Clusters whose beginning the character map knows, up to 5 bytes and beyond; what does and does not join.
+CLUSTERS = ["ﬁ\u0301 ﬁ\u0301\u0302 ½\u0301 ½\u200d ½\u0903 \r\n\r\u0301 \u0600½ \u0600\u06dd½ \u200b\u0301 \u0344\u0301 e\u0301\u0302\u0340\u0301",
+            "Å\u0301 \u212b\u0301 A\u030a\u0301 \u110bd½ \U000110bd½ ①\ufe0f ㌀\u3099 が\u3099 か\u3099\u3099 \x07\u0301 ▁\u0301 \u0958\u0301"]
+
+
+def train(model, trainer, lines=TORTURE, **parts):
     tok = Tokenizer(model)
     for name, value in parts.items():
         setattr(tok, name, value)
     with open("LICENSE", encoding="utf-8") as f:
         text = f.read().split("\n")
-    tok.train_from_iterator(text + TORTURE, trainer)
+    tok.train_from_iterator(text + lines, trainer)
     return tok
 
 
@@ -79,6 +91,100 @@ def word_piece(size=480, specials=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     tok = train(models.WordPiece(unk_token="[UNK]"), trainer, **parts)
     tok.decoder = decoders.WordPiece()
     return tok
+
+
+def nmt_nfkc():
+    """What SentencePiece's usual map does with the characters of the torture text."""
+    rules = {}
+    for c in sorted(set("".join(TORTURE))) + ["\u0958", "\u0340", "\u2581"]:
+        to = unicodedata.normalize("NFKC", c)
+        if unicodedata.category(c) == "Cc" and not c.isspace():
+            to = ""
+        elif c.isspace() or c in "\u200b\u200c\u200d\u200e\u200f\ufeff\ufffd":
+            to = " "
+        if to != c:
+            rules[c] = to
+    for pair in re.findall(r".[\u0300-\u03ff\u3099\u1161-\u11ff]", "\n".join(TORTURE)):
+        if unicodedata.normalize("NFKC", pair) != pair:
+            rules[pair] = unicodedata.normalize("NFKC", pair)
+    rules["\r\n"] = " "
+    return charsmap(rules)
+
+
+def unigram(size, specials, unk, **parts):
+    """(token, score) of a Unigram model trained with these parts; it needs a token for each character that it sees."""
+    latin = [line for line in TORTURE if all(c < "\u0250" or c in "你好世界▁👍é\u0301ﬁ" for c in line)]
+    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=list(specials), unk_token=unk, show_progress=False)
+    return [tuple(p) for p in json.loads(train(models.Unigram(), trainer, latin, **parts).to_str())["model"]["vocab"]]
+
+
+def sentence_bpe(size, specials, **parts):
+    """Vocabulary and merges of a byte-fallback BPE."""
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=list(specials) + ["<0x%02X>" % b for b in range(256)], show_progress=False, limit_alphabet=60)
+    model = json.loads(train(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True), trainer, **parts).to_str())["model"]
+    return model["vocab"], [tuple(m) for m in model["merges"]]
+
+
+def make_sentence_piece():
+    """Families whose vocabulary comes from SentencePiece, through the classes of transformers where it has one."""
+    out = {}
+    n, p, d = normalizers, pre_tokenizers, decoders
+    precompiled = n.Precompiled(nmt_nfkc())
+    words = p.Sequence([p.WhitespaceSplit(), p.Metaspace()])
+
+    vocab = unigram(330, ["<pad>", "</s>", "<unk>"], "<unk>", normalizer=precompiled, pre_tokenizer=words)
+    tok = T5Tokenizer(vocab=vocab + [("<extra_id_%d>" % i, 0.0) for i in (1, 0)], _spm_precompiled_charsmap=nmt_nfkc(), extra_ids=2).backend_tokenizer
+    out["t5"] = tok
+
+    # as in the files that older conversions wrote
+    tok = Tokenizer(models.Unigram(vocab, 2, False))
+    tok.normalizer = n.Sequence([precompiled, n.Strip(left=False, right=True), n.Replace(Regex(" {2,}"), "▁")])
+    tok.pre_tokenizer, tok.decoder = p.Metaspace(prepend_scheme="first"), d.Metaspace(prepend_scheme="first")
+    tok.add_special_tokens([AddedToken(t, normalized=False) for t in ("<pad>", "</s>", "<unk>")] + [AddedToken("<mask>", lstrip=True, rstrip=True, normalized=False)])
+    tok.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    out["t5_first"] = tok
+
+    siglip = n.Sequence([n.Lowercase(), n.Replace(Regex(r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"), ""), n.Replace(Regex(r"\s+"), " "), n.Strip(), precompiled])
+    tok = Tokenizer(models.Unigram(unigram(300, ["<pad>", "</s>", "<unk>"], "<unk>", normalizer=siglip, pre_tokenizer=p.Metaspace()), 2, False))
+    tok.normalizer, tok.pre_tokenizer, tok.decoder = siglip, p.Metaspace(), d.Metaspace()
+    tok.add_special_tokens([AddedToken(t, lstrip=True, rstrip=True, normalized=False) for t in ("</s>", "<unk>")])
+    tok.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    out["siglip"] = tok
+
+    vocab = unigram(300, ["<s>", "<pad>", "</s>", "<unk>"], "<unk>", normalizer=precompiled, pre_tokenizer=words)
+    out["xlm_roberta"] = XLMRobertaTokenizer(vocab=[v for v in vocab if v[0] != "<mask>"] + [("<mask>", 0.0)], _spm_precompiled_charsmap=nmt_nfkc(),
+                                             mask_token=AddedToken("<mask>", lstrip=True, special=True)).backend_tokenizer
+
+    # bytes instead of unknown characters, no word boundaries, scores with ties
+    vocab = unigram(250, ["<unk>"] + ["<0x%02X>" % b for b in range(256)], "<unk>", normalizer=n.Nmt())
+    tok = Tokenizer(models.Unigram([(t, round(s)) for t, s in vocab], 0, True))
+    tok.normalizer, tok.decoder = n.Sequence([n.Nmt(), n.Replace(" ", "▁")]), d.Sequence([d.Replace("▁", " "), d.ByteFallback(), d.Fuse()])
+    tok.pre_tokenizer = p.Sequence([p.Digits(True), p.Metaspace(prepend_scheme="never", split=False)])
+    out["unigram_bytes"] = tok
+
+    vocab, merges = sentence_bpe(400, ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], normalizer=n.Replace(" ", "▁"), pre_tokenizer=p.Split("▁", "merged_with_next"))
+    tok = GemmaTokenizer(vocab=vocab, merges=merges).backend_tokenizer
+    tok.add_tokens([AddedToken(t, normalized=False) for t in ("\n\n", "\t", "<unused0>", "▁▁", "▁▁▁")])
+    tok.add_special_tokens(["<image>", "<loc0000>"])
+    tok.post_processor = processors.TemplateProcessing(single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)])
+    out["gemma"] = tok
+
+    vocab, merges = sentence_bpe(400, ["<unk>", "<s>", "</s>"], pre_tokenizer=p.Metaspace(split=False))
+    for scheme in ("first", "always", "never"):
+        tok = LlamaTokenizer(vocab=vocab, merges=merges, add_prefix_space=scheme != "never", legacy=scheme == "always").backend_tokenizer
+        assert json.loads(tok.to_str())["pre_tokenizer"]["prepend_scheme"] == scheme
+        tok.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)])
+        if scheme == "always":  # as Phi-3 marks its roles
+            tok.add_special_tokens([AddedToken(t, rstrip=True, normalized=False) for t in ("<|im_start|>", "<|im_end|>")])
+        out["llama_" + scheme] = tok
+
+    tok = byte_level_bpe(p.ByteLevel(add_prefix_space=False), size=400, specials=["<|endoftext|>"])
+    model = json.loads(tok.to_str())["model"]
+    tok = WhisperTokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], additional_special_tokens=[
+        "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]).backend_tokenizer
+    tok.add_tokens([AddedToken("<|%.2f|>" % (i * .02), normalized=False) for i in range(3)])
+    out["whisper"] = tok
+    return out
 
 
 def edited(tok, edit):
@@ -179,11 +285,40 @@ def write_gguf(name, tok, model, pre):
     w.close()
 
 
+def write_sentence_piece(name, prefix):
+    """Train a BPE model, write it as llama.cpp's conversion does, and return its ids of the lines, <s> before each."""
+    with open("LICENSE", encoding="utf-8") as f:
+        lines = [line for line in f.read().split("\n") + TORTURE if line]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, model_type="bpe", vocab_size=700, byte_fallback=True,
+                                             character_coverage=0.98, normalization_rule_name="identity", add_dummy_prefix=prefix,
+                                             remove_extra_whitespaces=False, minloglevel=2)
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    ids = range(sp.get_piece_size())
+    w = gguf.GGUFWriter(os.path.join(OUT, name + ".gguf"), "test")
+    w.add_tokenizer_model("llama")
+    w.add_token_list([sp.id_to_piece(i) for i in ids])
+    w.add_token_scores([sp.get_score(i) for i in ids])
+    w.add_token_types([gguf.TokenType.UNKNOWN if sp.is_unknown(i) else gguf.TokenType.CONTROL if sp.is_control(i) else
+                       gguf.TokenType.BYTE if sp.is_byte(i) else gguf.TokenType.NORMAL for i in ids])
+    w.add_bos_token_id(sp.bos_id())
+    w.add_eos_token_id(sp.eos_id())
+    w.add_unk_token_id(sp.unk_id())
+    if not prefix:
+        w.add_add_space_prefix(False)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+    encoded = [[sp.bos_id()] + sp.encode(line) for line in TORTURE]
+    assert [sp.decode(i) for i in encoded] == [line.replace("▁", " ") for line in TORTURE]
+    return {"ids": encoded, "pair": encoded[3] + encoded[21]}
+
+
 def make_steps():
-    texts = [t for t in TORTURE if t] + ["the-final--countdown", "--a-", "-", "Hey friend!     How are you?!?", "aXbXXc", "XX"]
+    texts = [t for t in TORTURE if t] + ["the-final--countdown", "--a-", "-", "Hey friend!     How are you?!?", "aXbXXc", "XX"] + CLUSTERS
     n, p = normalizers, pre_tokenizers
     norms = [n.NFC(), n.NFD(), n.NFKC(), n.NFKD(), n.Lowercase(), n.StripAccents(), n.Strip(), n.Strip(left=False), n.Strip(right=False),
-             n.Replace("a", "bb"), n.Replace(Regex(r"\s+"), "_"), n.Replace(Regex(r"\p{L}(?=\p{M})"), ""), n.Prepend("▁"), n.BertNormalizer(),
+             n.Replace("a", "bb"), n.Replace(Regex(r"\s+"), "_"), n.Replace(Regex(r"\p{L}(?=\p{M})"), ""), n.Prepend("▁"), n.Nmt(), n.Precompiled(nmt_nfkc()), n.BertNormalizer(),
              n.BertNormalizer(False, True, False, False), n.BertNormalizer(True, False, True, False),
              n.Sequence([n.NFD(), n.Sequence([n.StripAccents(), n.Lowercase()]), n.NFC()])]
     pres = [p.ByteLevel(True), p.Digits(True), p.Digits(False), p.Whitespace(),
@@ -191,8 +326,10 @@ def make_steps():
             p.Split(Regex(r"\b\w+\b"), "isolated"), p.Split(Regex(r"\w+|[^\w\s]+"), "removed", invert=True), p.Split(Regex(r"\W+"), "removed"), p.Split(Regex(r"[\w'\p{Han}]+"), "isolated"),
             p.Split(Regex(r"\p{Han}+|\P{L}|\p{^M}"), "isolated"), p.Split(Regex("-*"), "isolated"), p.Split(Regex("^."), "isolated"),
             p.Split(Regex("(?<=[a-z])(?=[A-Z])"), "isolated"), p.Sequence([p.Whitespace(), p.Sequence([p.Punctuation(), p.Digits(True)])])]
+    pres += [p.Metaspace(), p.Metaspace(prepend_scheme="first"), p.Metaspace("é", "never"), p.Metaspace("_", "always", split=False),
+             p.Sequence([p.WhitespaceSplit(), p.Metaspace(prepend_scheme="first")]), p.Sequence([p.Digits(), p.Metaspace("▁", "first", split=False)])]
     hard = [t for t in texts if len(t) < 58]
-    few = texts[-6:] + TORTURE[3:5]
+    few = texts[-6 - len(CLUSTERS):-len(CLUSTERS)] + TORTURE[3:5]
     behaviors = []
     for b in ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"):
         behaviors += [p.Split("X", b), p.Split("-", b), p.Split("-", b, invert=True), p.Split(Regex(r"\s+"), b), p.Split(Regex(r"\w+"), b, invert=True), p.Punctuation(b)]
@@ -219,7 +356,7 @@ def main():
     with open(os.path.join(OUT, "torture.txt"), "w", encoding="utf-8", newline="\n") as f:
         f.write("".join(line + "\n" for line in TORTURE))
     expected = {}
-    toks = make_all()
+    toks = {**make_all(), **make_sentence_piece()}
     for name, tok in toks.items():
         with open(os.path.join(OUT, name + ".json"), "w", encoding="utf-8", newline="\n") as f:
             f.write(json.dumps(json.loads(tok.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -237,6 +374,8 @@ def main():
         entry["unparsed"] = tok.encode(TORTURE[21]).ids
         tok.encode_special_tokens = False
         expected[name] = entry
+    for prefix, name in ((True, "spm"), (False, "spm_plain")):
+        expected[name] = write_sentence_piece(name, prefix)
     with open(os.path.join(OUT, "expected.json"), "w", encoding="utf-8", newline="\n") as f:
         f.write("{\n" + ",\n".join(json.dumps(n) + ":" + json.dumps(e, ensure_ascii=False, separators=(",", ":")) for n, e in expected.items()) + "\n}\n")
     with open(os.path.join(OUT, "steps.json"), "w", encoding="utf-8", newline="\n") as f:

@@ -74,6 +74,9 @@ static void test_others(void **state)
     assert_decoded(f, "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}", "a</w>|b|c</w>|d</w>", "a bc d");
     assert_decoded(f, "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}", "", "");
     assert_decoded(f, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"ab\"},\"content\":\"\"}", "aabb|ab|x", "abx");
+    assert_decoded(f, "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"}", "__a_b|_c|__", "ab c  ");
+    assert_decoded(f, "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"never\"}", "__a_b|_c", "  a b c");
+    assert_decoded(f, "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"add_prefix_space\":true}", "_|_a", " a");
     assert_decoded(f, "{\"type\":\"ByteFallback\"}", "<0xE5>|<0x8f>|<0xAB>|a", "\xE5\x8F\xAB" "a");
     assert_decoded(f, "{\"type\":\"ByteFallback\"}", "<0xE5>|<0x8f>|a|<0xE5>", FFFD FFFD "a" FFFD);
     assert_decoded(f, "{\"type\":\"ByteFallback\"}", "<0x-1>|<0xZZ>|<0x4>|<0x414>", "<0x-1><0xZZ><0x4><0x414>");

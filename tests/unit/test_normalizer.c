@@ -92,7 +92,9 @@ static void test_refused(void **state)
         const char *json, *sentence;
         mm_status status;
     } cases[] = {
-        {"{\"type\":\"Precompiled\"}", "test: a normalizer of type Precompiled", MM_E_UNSUPPORTED},
+        {"{\"type\":\"ByteLevel\"}", "test: a normalizer of type ByteLevel", MM_E_UNSUPPORTED},
+        {"{\"type\":\"Precompiled\"}", "precompiled_charsmap", MM_E_FORMAT},
+        {"{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}", "0 bytes", MM_E_FORMAT},
         {"{\"type\":7}", "type", MM_E_FORMAT},
         {"{}", "type", MM_E_FORMAT},
         {"[]", "type", MM_E_FORMAT},

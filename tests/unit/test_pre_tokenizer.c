@@ -11,6 +11,7 @@ static mm_status run(mm_context *ctx, const mmi_json *doc, const mmi_json_node *
 
     if (!st) st = mmi_matcher_create(ctx, &matcher);
     words->text.size = 0;
+    words->at_start = 1;
     if (!st && mmi_text_append(ctx, &words->text, text, strlen(text))) st = MM_E_NOMEM;
     if (!st) st = mmi_pre_tokenizer_run(ctx, p, words, &spare, matcher);
     mmi_words_clear(&spare);
@@ -68,7 +69,12 @@ static void test_refused(void **state)
         const char *json, *sentence;
         mm_status status;
     } cases[] = {
-        {"{\"type\":\"Metaspace\"}", "test: a pre-tokenizer of type Metaspace", MM_E_UNSUPPORTED},
+        {"{\"type\":\"UnicodeScripts\"}", "test: a pre-tokenizer of type UnicodeScripts", MM_E_UNSUPPORTED},
+        {"{\"type\":\"Metaspace\"}", "replacement", MM_E_FORMAT},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"\"}", "not one character", MM_E_FORMAT},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"ab\"}", "not one character", MM_E_FORMAT},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"last\"}", "last", MM_E_UNSUPPORTED},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"_\",\"split\":1}", "split", MM_E_FORMAT},
         {"{\"type\":[]}", "type", MM_E_FORMAT},
         {"7", "type", MM_E_FORMAT},
         {"{\"type\":\"Sequence\",\"pretokenizers\":{}}", "pretokenizers", MM_E_FORMAT},

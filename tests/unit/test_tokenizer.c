@@ -6,7 +6,8 @@
 
 #include "tokenizer_fixture.h"
 
-static const char *const names[] = {"gpt2", "smollm", "llama3", "qwen2", "roberta", "clip", "llama2", "bert", "bert_cased", "bert_accents", "bert_raw", "mixed"};
+static const char *const names[] = {"gpt2", "smollm", "llama3", "qwen2", "roberta", "clip", "llama2", "bert", "bert_cased", "bert_accents", "bert_raw", "mixed",
+                                    "t5", "t5_first", "siglip", "xlm_roberta", "unigram_bytes", "gemma", "llama_first", "llama_always", "llama_never", "whisper"};
 enum { NAMES = sizeof names / sizeof *names };
 
 static mmi_tokenizer *open_golden(fixture *f, const char *name)
@@ -191,6 +192,7 @@ static void test_refused_texts(void **state)
 
 #define PARTS "\"normalizer\":null,\"pre_tokenizer\":null,\"post_processor\":null,\"decoder\":null"
 #define BPE(vocab, merges) "{" PARTS ",\"model\":{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "}}"
+#define UNIGRAM(vocab, more) "{" PARTS ",\"model\":{\"type\":\"Unigram\",\"vocab\":" vocab more "}}"
 #define ADDED(token) "{" PARTS ",\"added_tokens\":[" token "],\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}"
 
 static void test_refused_files(void **state)
@@ -201,7 +203,6 @@ static void test_refused_files(void **state)
     } cases[] = {
         {"[]", "test is no JSON object", MM_E_FORMAT},
         {"{}", "no object \"model\"", MM_E_FORMAT},
-        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "a tokenizer model of type Unigram", MM_E_UNSUPPORTED},
         {"{\"model\":{\"type\":\"WordLevel\"}}", "WordLevel", MM_E_UNSUPPORTED},
         {"{\"model\":{\"type\":7}}", "type", MM_E_FORMAT},
         {"{\"model\":{\"vocab\":{}}}", "without a name", MM_E_UNSUPPORTED},
@@ -224,6 +225,16 @@ static void test_refused_files(void **state)
         {"{\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"vocab\":{},\"merges\":[]}}", "<unk>", MM_E_FORMAT},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "[UNK]", MM_E_FORMAT},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[UNK]\":0},\"max_input_chars_per_word\":1000000}}", "max_input_chars_per_word", MM_E_LIMIT},
+        {UNIGRAM("{}", ""), "no array \"vocab\"", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\"]]", ""), "element 0 of the Unigram vocabulary", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",0],[0,\"b\"]]", ""), "element 1 of the Unigram vocabulary", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",1e999]]", ""), "element 0 of the Unigram vocabulary", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",0,0]]", ""), "element 0 of the Unigram vocabulary", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",0],[\"a\",1]]", ""), "token a stands twice", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",0]]", ",\"unk_id\":1"), "unk_id is 1 in a vocabulary of 1 tokens", MM_E_FORMAT},
+        {UNIGRAM("[]", ",\"unk_id\":0"), "unk_id is 0 in a vocabulary of 0 tokens", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",0]]", ",\"unk_id\":-1"), "unk_id", MM_E_FORMAT},
+        {UNIGRAM("[[\"a\",0]]", ",\"byte_fallback\":1"), "byte_fallback", MM_E_FORMAT},
         {ADDED("{\"content\":\"x\"}"), "id", MM_E_FORMAT},
         {ADDED("{\"id\":1}"), "content", MM_E_FORMAT},
         {ADDED("{\"id\":1e9,\"content\":\"x\"}"), "id", MM_E_FORMAT},
@@ -266,8 +277,9 @@ static void test_extremes(void **state)
     assert_int_equal(ids.count, 0);
     mmi_tokenizer_release(t);
     mmi_json_destroy(doc);
-    for (int name = 0; name < 2; name++) {
-        t = open_golden(f, name ? "qwen2" : "mixed");
+    for (int name = 0; name < 4; name++) {
+        static const char *const kinds[] = {"mixed", "qwen2", "unigram_bytes", "gemma"};
+        t = open_golden(f, kinds[name]);
         for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
             size_t unit = strlen(units[i]), n = 0;
             for (; n + unit <= SIZE; n += unit) memcpy(text + n, units[i], unit);
@@ -307,20 +319,24 @@ static mm_status visit(mm_context *ctx, const char *path)
 }
 
 /* Small models of both kinds, since each of hundreds of allocations fails in its turn, and each bit is flipped. */
-static const char *const small[] = {
+enum { SMALL = 3 };
+static const char *const small[SMALL] = {
     "{\"added_tokens\":[{\"id\":4,\"content\":\"<mask>\",\"special\":true,\"lstrip\":true},{\"id\":5,\"content\":\"X\"}],\"normalizer\":{\"type\":\"NFC\"},"
     "\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"decoder\":{\"type\":\"ByteLevel\"},\"post_processor\":null,"
     "\"model\":{\"type\":\"BPE\",\"vocab\":{\"l\":0,\"o\":1,\"lo\":2,\"\xC4\xA0\":3},\"merges\":[\"l o\"]}}",
     "{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\"},"
     "\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"he\",1],\"cls\":[\"[UNK]\",0]},"
     "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[UNK]\":0,\"he\":1,\"##llo\":2},\"unk_token\":\"[UNK]\"}}",
+    "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAABhAA==\"},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\"},"
+    "\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"},"
+    "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,\"vocab\":[[\"<unk>\",0],[\"lo\",-1.5],[\"_\",-2],[\"l\",-3],[\"<0x64>\",-9]]}}",
 };
 
 static void test_out_of_memory(void **state)
 {
     fixture *f = *state;
 
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SMALL; i++) {
         write_bytes(f, small[i], strlen(small[i]));
         visit_out_of_memory(f, visit, f->path);
     }
@@ -332,7 +348,7 @@ static void test_damaged(void **state)
     char path[128];
 
     (void)snprintf(path, sizeof path, "%s/whole", f->folder);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SMALL; i++) {
         size_t n = strlen(small[i]);
         write_file(path, small[i], n);
         visit_damaged(f, visit, path, n, n);
