@@ -488,13 +488,15 @@ mm_status mmi_decoder_token_bytes(mm_context *ctx, const mmi_decoder *d, const c
             failed = append_unmapped(ctx, token, n, to);
             raw = 1;
             break;
-        case STEP_BPE: st = replace_all(ctx, token, n, s->search, " ", to); break;
+        case STEP_BPE:
+        case STEP_METASPACE: st = replace_all(ctx, token, n, s->search, " ", to); break;
         case STEP_REPLACE: st = replace_all(ctx, token, n, s->search, s->content, to); break;
         case STEP_BYTE_FALLBACK:
             failed = byte < 0 ? mmi_text_append(ctx, to, token, n) : mmi_text_append(ctx, to, &one, 1);
             raw = byte >= 0;
             break;
-        default: continue; /* FUSE and STRIP leave the inside of a text alone */
+        case STEP_FUSE:
+        case STEP_STRIP: continue; /* they leave the inside of a text alone */
         }
         if (failed) st = MM_E_NOMEM;
         token = data_of(to);
@@ -510,6 +512,8 @@ mm_status mmi_decoder_token_bytes(mm_context *ctx, const mmi_decoder *d, const c
 int mmi_decoder_drops_space(const mmi_decoder *d)
 {
     for (size_t i = 0; i < d->count; i++)
-        if (d->steps[i].kind == STEP_STRIP && d->steps[i].character == ' ' && d->steps[i].start > 0) return 1;
+        if ((d->steps[i].kind == STEP_STRIP && d->steps[i].character == ' ' && d->steps[i].start > 0) ||
+            (d->steps[i].kind == STEP_METASPACE && d->steps[i].drop_first))
+            return 1;
     return 0;
 }
