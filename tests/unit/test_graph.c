@@ -20,6 +20,7 @@
 #include "linear_op.h"
 #include "plan.h"
 #include "random.h"
+#include "resize_op.h"
 #include "row_ops.h"
 #include "run.h"
 #include "shape_ops.h"
@@ -118,7 +119,7 @@ static void test_resize_grid(void **state)
         if (strncmp(name, "resize.", 7) || strcmp(strrchr(name, '.'), ".x")) continue;
         g = new_graph();
         y = part(map, name, "y");
-        out = mmi_resize_grid(g, input_of(g, "x", mm_tensor_map_at(map, i)), mm_tensor_shape(y)[0], mm_tensor_shape(y)[1]);
+        out = mmi_resize_grid(g, input_of(g, "x", mm_tensor_map_at(map, i)), mm_tensor_shape(y)[0], mm_tensor_shape(y)[1], MMI_RESIZE_BICUBIC);
         mmi_graph_output(g, "y", out);
         plan_and_run(g);
         assert_close(name, mmi_graph_result(g, out), mm_tensor_const_data(y), (size_t)mm_tensor_elements(y), CLOSE);
@@ -644,8 +645,8 @@ static void test_shape_errors(void **state)
         case 13: v = mmi_gate(g, a, MMI_ACT_SILU), part = "3"; break;
         case 14: v = mmi_lookup(g, a, wv), part = "i32"; break;
         case 15: v = mmi_patches(g, d, 6), part = "6"; break;
-        case 16: v = mmi_resize_grid(g, a, 2, 2); break;
-        case 17: v = mmi_resize_grid(g, c, 0, 2), part = "[2, 3, 4]"; break;
+        case 16: v = mmi_resize_grid(g, a, 2, 2, MMI_RESIZE_BICUBIC); break;
+        case 17: v = mmi_resize_grid(g, c, 0, 2, MMI_RESIZE_BICUBIC), part = "[2, 3, 4]"; break;
         case 18: v = mmi_mean(g, a); break;
         case 19: v = mmi_attention(g, d, c, c, &spec), part = "[2, 3, 4, 5]"; break;
         case 20: v = mmi_rope_table(g, a, wv, 1), part = "rotary"; break;
