@@ -12,6 +12,7 @@
 #include "row_ops.h"
 #include "run.h"
 #include "shape_ops.h"
+#include "size.h"
 
 enum { BATCH_TOKENS = 1024 }; /* tokens computed at a time: enough to fill the matrix kernels, little enough to stay in cache */
 
@@ -98,10 +99,10 @@ mm_status mmi_embed_texts(mm_context *ctx, const mm_model *m, const char *const 
     for (size_t i = 0; i < count; i++) {
         ids.count = 0;
         if ((st = encode_cut(ctx, m->tokenizer, texts[i], most, &ids))) goto cleanup;
-        for (size_t k = 0; k < ids.count && k < most; k++) {
-            b.ids[b.tokens] = ids.data[k];
-            b.positions[b.tokens++] = (int32_t)k;
-        }
+        ids.count = mmi_size_min(ids.count, most);
+        if (ids.count) memcpy(b.ids + b.tokens, ids.data, ids.count * sizeof *b.ids);
+        mmi_model_positions(m, ids.data, ids.count, b.positions + b.tokens);
+        b.tokens += ids.count;
         b.offsets[++b.texts] = (int32_t)b.tokens;
         if (b.tokens < BATCH_TOKENS && b.texts < room && i + 1 < count) continue;
         if (b.tokens) st = run_batch(ctx, m, &b, normalize, to); /* texts without tokens keep their zeros */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "io.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "dtype.h"
@@ -54,6 +55,15 @@ void mmi_io_output(mmi_io *io, const char *name, mmi_value v)
     }
     if (!io->inner) mmi_graph_output(io->g, name, v);
     io->outputs[io->n_outputs++] = (mmi_io_entry){name, v, 1};
+}
+
+void mmi_io_hidden_state(mmi_io *io, int64_t k, mmi_value v)
+{
+    char name[40];
+
+    (void)snprintf(name, sizeof name, "hidden_states.%lld", (long long)k);
+    for (const char *const *w = io->wanted; w && *w; w++)
+        if (!strcmp(*w, name)) mmi_io_output(io, *w, v); /* the caller's name, which outlives the graph */
 }
 
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name)

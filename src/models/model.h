@@ -99,6 +99,9 @@ typedef struct {
     int64_t context;         /* most tokens of a text, 0: none */
     int64_t position_base;   /* of a text's first token; when not 0, its padding, token position_base - 1, is not counted (RoBERTa) */
     int64_t hidden;          /* width of its last hidden state */
+    int64_t embedding;       /* width of a vector for a text or picture, 0: hidden */
+    const char *text_output, *image_output; /* names of these vectors; NULL: pooled from the last hidden state */
+    int pads_text;           /* texts to embed are padded to `context` tokens, and the padding is seen */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
     int64_t long_context;    /* texts of more tokens rotate otherwise (LongRoPE): what is cached of a shorter one does not serve; 0: none */
