@@ -86,7 +86,7 @@ static mm_status read_clip(mm_context *ctx, mm_model *m, const mmi_json *doc)
 
 static mm_status read_siglip(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
-    const mmi_json_node *root = mmi_json_root(doc), *projection = mmi_json_get(root, "projection_size");
+    const mmi_json_node *root = mmi_json_root(doc);
     clip_text_config *c = m->config;
     mmi_model_info *info = &m->info;
     mm_status st;
@@ -97,7 +97,8 @@ static mm_status read_siglip(mm_context *ctx, mm_model *m, const mmi_json *doc)
     if ((st = read_shared(ctx, m, doc))) return st;
     info->features = HEADED;
     info->pads_text = 1;
-    if (mmi_json_kind_of(projection) == MMI_JSON_NULL) return MM_OK;
+    info->pad_token = 1;
+    if ((st = mmi_json_i64(ctx, doc, root, "pad_token_id", 0, 0, info->vocabulary - 1, &info->pad_token))) return st;
     return mmi_json_i64(ctx, doc, root, "projection_size", 0, 1, 1 << 17, &info->embedding);
 }
 

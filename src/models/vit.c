@@ -70,9 +70,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     c->pooler_act = MMI_ACT_TANH;
     if ((st = mmi_stack_config_read(ctx, doc, root, &mmi_stack_usual_keys, &c->stack))) return st;
     c->pooler = c->stack.hidden;
-    if (mmi_json_kind_of(mmi_json_get(root, "pooler_output_size")) == MMI_JSON_NUMBER &&
-        (st = mmi_json_i64(ctx, doc, root, "pooler_output_size", 0, 1, 1 << 17, &c->pooler)))
-        return st;
+    if ((st = mmi_json_i64(ctx, doc, root, "pooler_output_size", 0, 1, 1 << 17, &c->pooler))) return st;
     if ((st = mmi_json_bool(ctx, doc, root, "qkv_bias", 0, &bias))) return st;
     if ((st = mmi_config_activation(ctx, doc, root, "pooler_act", &c->pooler_act))) return st;
     if ((st = mmi_config_image(ctx, m, doc, root, 224, 16))) return st;

@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
 """Tiny encoders of text and pictures, and models of two towers; what is written where stands in golden_models.py.
 SPDX-License-Identifier: MIT"""
+import json
+
 import torch
 from golden_models import ROOT, ids_of, pixels_of, randomize, rename, run, save, text_inputs, write_case
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassification, CLIPConfig, CLIPModel, CLIPTextConfig,
                           CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModel,
                           CLIPVisionModelWithProjection, DeiTConfig, DeiTForImageClassification,
@@ -12,7 +17,7 @@ from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassifica
                           RobertaForMaskedLM, RobertaForSequenceClassification, RobertaModel, Siglip2Config, Siglip2Model,
                           Siglip2TextConfig, Siglip2TextModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipConfig, SiglipModel,
                           SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel, ViTMAEConfig,
-                          ViTMAEForPreTraining, XLMRobertaConfig, XLMRobertaModel)
+                          ViTImageProcessorPil, ViTMAEForPreTraining, XLMRobertaConfig, XLMRobertaModel)
 
 OUTPUTS = ("last_hidden_state", "pooler_output", "logits", "cls_logits", "distillation_logits", "image_embeds", "text_embeds",
            "logits_per_image", "logits_per_text", "mask", "loss")
@@ -224,5 +229,107 @@ def make_naflex(name, seed, dtype, **options):
     write(name, "large", model, naflex_inputs(seed + 1, [(6, 5)], 30, 48))
 
 
+# Two towers
+
+
+def vision_part(kind, **options):
+    part = vision_config(kind, **options).to_dict()
+    part.pop("attn_implementation", None)
+    return part
+
+
+def make_pair(name, seed, model, cases, dtype=torch.float32, shards=1, edit=None):
+    """Cases of pictures and texts together, and of each alone."""
+    randomize(model, seed, 0.3)
+    with torch.no_grad():
+        model.logit_scale.fill_(1.3)
+        if hasattr(model, "logit_bias"):
+            model.logit_bias.fill_(-0.7)
+    save(name, model, dtype, shards=shards, edit=edit)
+    for case, pictures, words in cases:
+        options = {}
+        if "spatial_shapes" not in pictures and pictures["pixel_values"].shape[2:] != (24, 24):
+            options["interpolate_pos_encoding"] = True
+        inputs = {k: v.float() if v.is_floating_point() else v for k, v in dict(pictures, **words).items()}
+        with torch.no_grad():
+            out = model(**inputs, **options)
+        out = {k: out[k] for k in OUTPUTS if k in out and out[k] is not None}
+        write_case(name, case, inputs, out, "joint")
+    write_case(name, "image_only", pictures, {"image_embeds": out["image_embeds"]}, "joint")
+    write_case(name, "text_only", words, {"text_embeds": out["text_embeds"]}, "joint")
+    return model
+
+
+def add_words(folder, words, padding, end, processor, lower=True):
+    """A tokenizer of whole words, and a processor of pictures."""
+    t = Tokenizer(models.WordPiece(words, unk_token="<unk>"))
+    t.normalizer = normalizers.Lowercase() if lower else None
+    t.pre_tokenizer = pre_tokenizers.Whitespace()
+    t.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", words["</s>"])])
+    t.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "unk_token": "<unk>", "pad_token": padding}, indent=1) + "\n")
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n")
+    assert end == words["</s>"]
+    return t
+
+
+PROCESSOR = dict(image_processor_type="ViTImageProcessor", do_resize=True, size={"height": 24, "width": 24}, resample=3,
+                 do_rescale=True, rescale_factor=1 / 255, do_normalize=True, image_mean=[0.5, 0.4, 0.3], image_std=[0.3, 0.25, 0.2])
+LABELS_ASKED = ["cat", "green tree", "very small dog with a hat"]
+TEMPLATE = "This is a photo of {}."
+
+
+def zero_shot(folder, name, model, tokenizer, sigmoid, padding):
+    """Probabilities of labels for a picture of noise, and the vectors of its texts, before they are normalized."""
+    pixels = torch.randint(0, 256, (31, 40, 3), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)
+    image = Image.fromarray(pixels.numpy())
+    prepared = ViTImageProcessorPil(**{k: v for k, v in PROCESSOR.items() if k != "image_processor_type"})(image, return_tensors="pt")
+    rows = []
+    for label in LABELS_ASKED:
+        ids = tokenizer.encode(TEMPLATE.format(label)).ids
+        length = model.config.text_config.max_position_embeddings
+        ids = ids[:length - 1] + ids[-1:] if len(ids) > length else ids
+        ids = torch.tensor([ids + [padding] * (length - len(ids))] if sigmoid else [ids])
+        with torch.no_grad():
+            out = model(input_ids=ids, pixel_values=prepared["pixel_values"])
+            feature = model.get_text_features(input_ids=ids).pooler_output
+        rows.append((out.logits_per_image[0, 0], feature[0]))
+    scores = torch.stack([r[0] for r in rows])
+    expected = {"pixels": pixels, "probabilities": scores.sigmoid() if sigmoid else scores.softmax(0),
+                "text_features": torch.stack([r[1] for r in rows]), "image_embeds": out.image_embeds}
+    save_file({k: v.contiguous() for k, v in expected.items()}, folder / "zero_shot.expected.safetensors")
+
+
+def make_pairs():
+    words = {w: i for i, w in enumerate(["<s>", "<pad>", "<unk>", "this", "is", "a", "photo", "of", ".", "cat", "green", "tree", "very",
+                                         "small", "dog", "with", "hat", "red"])}
+    words["</s>"] = 36
+    text = {k: v for k, v in CLIP_TEXT.items() if k != "attn_implementation"}
+    text.update(num_hidden_layers=1, intermediate_size=24)
+    small = dict(num_hidden_layers=1, intermediate_size=28)
+    pictures = [{"pixel_values": pixels_of(500 + n, s)} for n, s in enumerate([(3, 3, 24, 24), (2, 3, 40, 24)])]
+    model = CLIPModel(CLIPConfig(text_config=dict(text, eos_token_id=2), vision_config=vision_part(CLIPVisionConfig, **small), projection_dim=14))
+    make_pair("clip", 501, model, [("both", pictures[0], clip_ids(502, (9, 4), 36, 36, 37))])
+    tokenizer = add_words(ROOT / "clip", words, "</s>", 36, PROCESSOR)
+    zero_shot(ROOT / "clip", "clip", model, tokenizer, False, 36)
+    make_pair("clip_first_end", 503, CLIPModel(CLIPConfig(
+        text_config=dict(text, eos_token_id=7, hidden_act="gelu"), vision_config=vision_part(CLIPVisionConfig, hidden_size=16,
+                                                                                           num_attention_heads=2), projection_dim=9)),
+        [("both", pictures[1], clip_ids(504, (5, 12, 8), 7, 7, 37))], torch.bfloat16, 3)
+    siglip_text = dict(text, eos_token_id=36, hidden_size=24, num_attention_heads=3, max_position_embeddings=9)
+    model = SiglipModel(SiglipConfig(text_config=siglip_text, vision_config=vision_part(SiglipVisionConfig, **small)))
+    make_pair("siglip", 505, model, [("both", pictures[0], {"input_ids": clip_ids(506, (9, 4), 36, 1, 37)["input_ids"]})])
+    tokenizer = add_words(ROOT / "siglip", words, "<pad>", 36, PROCESSOR)
+    zero_shot(ROOT / "siglip", "siglip", model, tokenizer, True, 1)
+    make_pair("siglip_projection", 507, SiglipModel(SiglipConfig(
+        text_config=dict(siglip_text, hidden_size=18, projection_size=24), vision_config=vision_part(SiglipVisionConfig, **small))),
+        [("both", pictures[1], clip_ids(508, (9, 6, 2), 36, 1, 37))], torch.float16)
+    for name, dtype, shards in (("siglip2", torch.float32, 1), ("siglip2_bf16", torch.bfloat16, 2)):
+        model = Siglip2Model(Siglip2Config(text_config=siglip_text, vision_config={
+            k: v for k, v in dict(SIGLIP2_VISION, **small).items() if k != "attn_implementation"}))
+        make_pair(name, 509, model, [("both", naflex_inputs(510, [(2, 3), (4, 2), (1, 7)], 8, 48),
+                                      {"input_ids": clip_ids(511, (9, 4), 36, 1, 37)["input_ids"]})], dtype, shards)
+
+
 if __name__ == "__main__":
-    run("encoders", make_texts, make_visions, make_towers)
+    run("encoders", make_texts, make_visions, make_towers, make_pairs)
