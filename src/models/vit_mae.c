@@ -131,7 +131,7 @@ static mmi_value loss(mmi_io *io, mmi_value pixels, mmi_value painted, mmi_value
     float unbiased = 1;
     mmi_value x = mmi_patches(g, pixels, info->patch);
 
-    x = mmi_swap_axes(g, mmi_split_last(g, x, info->channels, side), 2, 3);
+    x = mmi_transpose(g, mmi_split_last(g, x, info->channels, side));
     if (g->status) return 0;
     x = mmi_reshape(g, x, 3, (int64_t[]){mmi_graph_look(g, x)->shape[0], mmi_graph_look(g, x)->shape[1], n});
     if (c->norm_pixels) { /* by n - 1 where a layer norm divides by n */

@@ -238,14 +238,14 @@ def vision_part(kind, **options):
     return part
 
 
-def make_pair(name, seed, model, cases, dtype=torch.float32, shards=1, edit=None):
-    """Cases of pictures and texts together, and of each alone."""
+def make_pair(name, seed, model, cases, dtype=torch.float32, shards=1, alone=False):
+    """Cases of pictures and texts together, and maybe of each alone."""
     randomize(model, seed, 0.3)
     with torch.no_grad():
         model.logit_scale.fill_(1.3)
         if hasattr(model, "logit_bias"):
             model.logit_bias.fill_(-0.7)
-    save(name, model, dtype, shards=shards, edit=edit)
+    save(name, model, dtype, shards=shards)
     for case, pictures, words in cases:
         options = {}
         if "spatial_shapes" not in pictures and pictures["pixel_values"].shape[2:] != (24, 24):
@@ -255,8 +255,9 @@ def make_pair(name, seed, model, cases, dtype=torch.float32, shards=1, edit=None
             out = model(**inputs, **options)
         out = {k: out[k] for k in OUTPUTS if k in out and out[k] is not None}
         write_case(name, case, inputs, out, "joint")
-    write_case(name, "image_only", pictures, {"image_embeds": out["image_embeds"]}, "joint")
-    write_case(name, "text_only", words, {"text_embeds": out["text_embeds"]}, "joint")
+    if alone:
+        write_case(name, "image_only", pictures, {"image_embeds": out["image_embeds"]}, "joint")
+        write_case(name, "text_only", words, {"text_embeds": out["text_embeds"]}, "joint")
     return model
 
 
@@ -309,7 +310,7 @@ def make_pairs():
     small = dict(num_hidden_layers=1, intermediate_size=28)
     pictures = [{"pixel_values": pixels_of(500 + n, s)} for n, s in enumerate([(3, 3, 24, 24), (2, 3, 40, 24)])]
     model = CLIPModel(CLIPConfig(text_config=dict(text, eos_token_id=2), vision_config=vision_part(CLIPVisionConfig, **small), projection_dim=14))
-    make_pair("clip", 501, model, [("both", pictures[0], clip_ids(502, (9, 4), 36, 36, 37))])
+    make_pair("clip", 501, model, [("both", pictures[0], clip_ids(502, (9, 4), 36, 36, 37))], alone=True)
     tokenizer = add_words(ROOT / "clip", words, "</s>", 36, PROCESSOR)
     zero_shot(ROOT / "clip", "clip", model, tokenizer, False, 36)
     make_pair("clip_first_end", 503, CLIPModel(CLIPConfig(
@@ -328,7 +329,7 @@ def make_pairs():
         model = Siglip2Model(Siglip2Config(text_config=siglip_text, vision_config={
             k: v for k, v in dict(SIGLIP2_VISION, **small).items() if k != "attn_implementation"}))
         make_pair(name, 509, model, [("both", naflex_inputs(510, [(2, 3), (4, 2), (1, 7)], 8, 48),
-                                      {"input_ids": clip_ids(511, (9, 4), 36, 1, 37)["input_ids"]})], dtype, shards)
+                                      {"input_ids": clip_ids(511, (9, 4), 36, 1, 37)["input_ids"]})], dtype, shards, shards == 1)
 
 
 if __name__ == "__main__":
