@@ -53,7 +53,7 @@ MM_API mm_status mm_model_get_i64(const mm_model *model, int32_t fact, int64_t *
 
 /* Facts about a model: texts, borrowed for the model's life; NULL for an unknown fact or where there is none. Any thread. Since 0.1. */
 enum {
-    MM_MODEL_ARCHITECTURE = 1,   /* "llama", "bert", "vit", "dinov2" */
+    MM_MODEL_ARCHITECTURE = 1,   /* "llama", "bert", "vit", "clip", ... */
     MM_MODEL_CLASS = 2,          /* config.json's class, or general.architecture */
     MM_MODEL_FORMAT = 3,         /* "safetensors" or "gguf" */
     MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */

@@ -20,7 +20,7 @@ typedef struct {
     mmi_activation pooler_act;
 } bert_config;
 
-enum { TYPED = 1, POOLED = 2, TIED = 4, UNTIED = 8, PREDICTS = 16, CLASSIFIES = 32 };
+enum { POOLED = 1, TIED = 2, UNTIED = 4, PREDICTS = 8, CLASSIFIES = 16 };
 
 enum {
     TOKENS, POSITIONS, TYPES, NORM, NORM_BIAS, POOLER, POOLER_BIAS,
@@ -38,8 +38,10 @@ enum {
 static const mmi_weight_row rows[] = {
     EMBEDDING_ROWS,
     {TYPES, "embeddings.token_type_embeddings.weight", "token_types.weight", "S,C", 0, MMI_ROW_TABLE},
-    {POOLER, "pooler.dense.weight|classifier.dense.weight", NULL, "C,C", POOLED, MMI_ROW_OPTIONAL},
-    {POOLER_BIAS, "pooler.dense.bias|classifier.dense.bias", NULL, "C", POOLED, MMI_ROW_OPTIONAL},
+    {POOLER, "pooler.dense.weight", NULL, "C,C", POOLED, MMI_ROW_OPTIONAL},
+    {POOLER_BIAS, "pooler.dense.bias", NULL, "C", POOLED, MMI_ROW_OPTIONAL},
+    {POOLER, "pooler.dense.weight|classifier.dense.weight", NULL, "C,C", CLASSIFIES, 0},
+    {POOLER_BIAS, "pooler.dense.bias|classifier.dense.bias", NULL, "C", CLASSIFIES, 0},
     {TRANSFORM, "cls.predictions.transform.dense.weight|lm_head.dense.weight", NULL, "C,C", PREDICTS, 0},
     {TRANSFORM_BIAS, "cls.predictions.transform.dense.bias|lm_head.dense.bias", NULL, "C", PREDICTS, 0},
     {TRANSFORM_NORM, "cls.predictions.transform.LayerNorm.weight|lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
@@ -71,8 +73,8 @@ static const mmi_weight_row rows[] = {
 
 static const mmi_weight_row distilbert_rows[] = {
     EMBEDDING_ROWS,
-    {POOLER, "pre_classifier.weight", NULL, "C,C", POOLED, 0},
-    {POOLER_BIAS, "pre_classifier.bias", NULL, "C", POOLED, 0},
+    {POOLER, "pre_classifier.weight", NULL, "C,C", CLASSIFIES, 0},
+    {POOLER_BIAS, "pre_classifier.bias", NULL, "C", CLASSIFIES, 0},
     {TRANSFORM, "vocab_transform.weight", NULL, "C,C", PREDICTS, 0},
     {TRANSFORM_BIAS, "vocab_transform.bias", NULL, "C", PREDICTS, 0},
     {TRANSFORM_NORM, "vocab_layer_norm.weight", NULL, "C", PREDICTS, 0},
@@ -129,8 +131,11 @@ static mm_status finish_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
         info->features |= PREDICTS | (tied ? TIED : UNTIED);
         return MM_OK;
     }
-    info->features |= UNTIED | POOLED;
-    if (!strstr(m->class_name, "SequenceClassification")) return MM_OK;
+    info->features |= UNTIED;
+    if (!strstr(m->class_name, "SequenceClassification")) {
+        info->features |= POOLED;
+        return MM_OK;
+    }
     info->features |= CLASSIFIES;
     return mmi_config_labels(ctx, m, doc, root);
 }
@@ -165,9 +170,7 @@ static mm_status read_distilbert(mm_context *ctx, mm_model *m, const mmi_json *d
     if ((st = mmi_json_i64(ctx, doc, root, "vocab_size", 1, 1, 1 << 22, &m->info.vocabulary))) return st;
     if ((st = mmi_stack_config_read(ctx, doc, root, &keys, &c->stack))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "max_position_embeddings", 0, 1, 1 << 22, &c->positions))) return st;
-    st = finish_hf(ctx, m, doc);
-    if (!(m->info.features & CLASSIFIES)) m->info.features &= ~(unsigned)POOLED;
-    return st;
+    return finish_hf(ctx, m, doc);
 }
 
 static mm_status read_gguf(mm_context *ctx, mm_model *m, const mmi_gguf *f)
