@@ -27,13 +27,17 @@ enum {
     TRANSFORM, TRANSFORM_BIAS, TRANSFORM_NORM, TRANSFORM_NORM_BIAS, DECODER, DECODER_BIAS, HEAD, HEAD_BIAS, LAYER
 };
 
+/* A layer normalization's weight and bias, as BERT's first files still name them too. */
+#define NORM_WEIGHT(name) name ".weight|" name ".gamma"
+#define NORM_OFFSET(name) name ".bias|" name ".beta"
+
 /* C hidden, V vocabulary, P positions, S segment types, I intermediate, L labels */
 #define EMBEDDING_ROWS                                                                                                            \
     {TOKENS, "embeddings.word_embeddings.weight", "token_embd.weight", "V,C", UNTIED, MMI_ROW_TABLE},                             \
     {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", TIED, 0},                                                          \
     {POSITIONS, "embeddings.position_embeddings.weight", "position_embd.weight", "P,C", 0, MMI_ROW_TABLE},                        \
-    {NORM, "embeddings.LayerNorm.weight", "token_embd_norm.weight", "C", 0, 0},                                                   \
-    {NORM_BIAS, "embeddings.LayerNorm.bias", "token_embd_norm.bias", "C", 0, 0}
+    {NORM, NORM_WEIGHT("embeddings.LayerNorm"), "token_embd_norm.weight", "C", 0, 0},                                                   \
+    {NORM_BIAS, NORM_OFFSET("embeddings.LayerNorm"), "token_embd_norm.bias", "C", 0, 0}
 
 static const mmi_weight_row rows[] = {
     EMBEDDING_ROWS,
@@ -44,8 +48,8 @@ static const mmi_weight_row rows[] = {
     {POOLER_BIAS, "pooler.dense.bias|classifier.dense.bias", NULL, "C", CLASSIFIES, 0},
     {TRANSFORM, "cls.predictions.transform.dense.weight|lm_head.dense.weight", NULL, "C,C", PREDICTS, 0},
     {TRANSFORM_BIAS, "cls.predictions.transform.dense.bias|lm_head.dense.bias", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM, "cls.predictions.transform.LayerNorm.weight|lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM_BIAS, "cls.predictions.transform.LayerNorm.bias|lm_head.layer_norm.bias", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM, NORM_WEIGHT("cls.predictions.transform.LayerNorm") "|lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM_BIAS, NORM_OFFSET("cls.predictions.transform.LayerNorm") "|lm_head.layer_norm.bias", NULL, "C", PREDICTS, 0},
     {DECODER, "cls.predictions.decoder.weight|lm_head.decoder.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
     {DECODER_BIAS, "cls.predictions.decoder.bias|cls.predictions.bias|lm_head.decoder.bias|lm_head.bias", NULL, "V", PREDICTS | UNTIED, 0},
     {DECODER_BIAS, "cls.predictions.bias|cls.predictions.decoder.bias|lm_head.bias|lm_head.decoder.bias", NULL, "V", PREDICTS | TIED, 0},
@@ -59,14 +63,14 @@ static const mmi_weight_row rows[] = {
     {LAYER + MMI_STACK_V_BIAS, "encoder.layer.%.attention.self.value.bias", "blk.%.attn_v.bias", "C", 0, 0},
     {LAYER + MMI_STACK_O, "encoder.layer.%.attention.output.dense.weight", "blk.%.attn_output.weight", "C,C", 0, 0},
     {LAYER + MMI_STACK_O_BIAS, "encoder.layer.%.attention.output.dense.bias", "blk.%.attn_output.bias", "C", 0, 0},
-    {LAYER + MMI_STACK_NORM1, "encoder.layer.%.attention.output.LayerNorm.weight", "blk.%.attn_output_norm.weight", "C", 0, 0},
-    {LAYER + MMI_STACK_NORM1_BIAS, "encoder.layer.%.attention.output.LayerNorm.bias", "blk.%.attn_output_norm.bias", "C", 0, 0},
+    {LAYER + MMI_STACK_NORM1, NORM_WEIGHT("encoder.layer.%.attention.output.LayerNorm"), "blk.%.attn_output_norm.weight", "C", 0, 0},
+    {LAYER + MMI_STACK_NORM1_BIAS, NORM_OFFSET("encoder.layer.%.attention.output.LayerNorm"), "blk.%.attn_output_norm.bias", "C", 0, 0},
     {LAYER + MMI_STACK_UP, "encoder.layer.%.intermediate.dense.weight", "blk.%.ffn_up.weight", "I,C", 0, 0},
     {LAYER + MMI_STACK_UP_BIAS, "encoder.layer.%.intermediate.dense.bias", "blk.%.ffn_up.bias", "I", 0, 0},
     {LAYER + MMI_STACK_DOWN, "encoder.layer.%.output.dense.weight", "blk.%.ffn_down.weight", "C,I", 0, 0},
     {LAYER + MMI_STACK_DOWN_BIAS, "encoder.layer.%.output.dense.bias", "blk.%.ffn_down.bias", "C", 0, 0},
-    {LAYER + MMI_STACK_NORM2, "encoder.layer.%.output.LayerNorm.weight", "blk.%.layer_output_norm.weight", "C", 0, 0},
-    {LAYER + MMI_STACK_NORM2_BIAS, "encoder.layer.%.output.LayerNorm.bias", "blk.%.layer_output_norm.bias", "C", 0, 0},
+    {LAYER + MMI_STACK_NORM2, NORM_WEIGHT("encoder.layer.%.output.LayerNorm"), "blk.%.layer_output_norm.weight", "C", 0, 0},
+    {LAYER + MMI_STACK_NORM2_BIAS, NORM_OFFSET("encoder.layer.%.output.LayerNorm"), "blk.%.layer_output_norm.bias", "C", 0, 0},
 };
 
 #define DISTILBERT_LAYER(part) "transformer.layer.%." part

@@ -81,6 +81,8 @@ def make_texts():
     make_text("distilbert_class", 213, DistilBertForSequenceClassification, text_config(DistilBertConfig, **LABELS), torch.float16,
               ("pad_right",))
     make_text("bert_mlm", 221, BertForMaskedLM, text_config(BertConfig), cases=("len7", "pad_right"))
+    rename(ROOT / "bert_mlm/model.safetensors",  # as the first files of BERT have it
+           lambda n: n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"))
     make_text("bert_mlm_untied", 222, BertForMaskedLM, text_config(BertConfig, tie_word_embeddings=False, hidden_act="gelu_new"),
               torch.bfloat16, ("len7",), shards=3)
     make_text("bert_class", 223, BertForSequenceClassification, text_config(BertConfig, **LABELS), cases=("len7", "pad_left"))

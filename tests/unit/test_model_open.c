@@ -304,6 +304,7 @@ static const char *stem(const char *name)
     static const char *const prefixes[] = {"vit.", "dinov2.", "bert.", "roberta.", "distilbert.", "deit.", "decoder.decoder_encoder.layer."};
     static const char *const renamed[] = {"lm_head.", "cls_classifier.", "classifier."};
 
+    if (strstr(name, ".gamma") || strstr(name, ".beta")) return "LayerNorm.";
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) return name + strlen(prefixes[i]);
     for (size_t i = 0; i < sizeof renamed / sizeof *renamed; i++)
