@@ -137,15 +137,22 @@ cleanup:
     return st;
 }
 
-mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out)
+/* All that the model's processor makes of a picture, by name. */
+static mm_status process_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor_map **out)
 {
-    mm_tensor_map *map = NULL;
-    mm_status st;
-
     *out = NULL;
     if (!m->info.sees) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s takes no images", m->path);
     if (!m->has_processor) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no preprocessor_config.json that libmm supports", m->path);
-    if ((st = mmi_image_processor_run(ctx, &m->processor, &image, 1, &map, NULL))) return st;
+    return mmi_image_processor_run(ctx, &m->processor, &image, 1, out, NULL);
+}
+
+mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out)
+{
+    mm_tensor_map *map = NULL;
+    mm_status st = process_image(ctx, m, image, &map);
+
+    *out = NULL;
+    if (st) return st;
     *out = mm_tensor_map_get(map, "pixel_values");
     mm_tensor_retain(*out);
     mm_tensor_map_destroy(map);
@@ -156,19 +163,15 @@ mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *
 static mm_status forward_image(mm_context *ctx, const mm_model *m, const mm_image *image, const char *output, mm_tensor **out)
 {
     const char *const wanted[] = {output, NULL};
-    mm_tensor *pixels = NULL;
     mm_tensor_map *in = NULL, *map = NULL;
-    mm_status st;
+    mm_status st = process_image(ctx, m, image, &in);
 
     *out = NULL;
-    if ((st = mmi_prepare_image(ctx, m, image, &pixels))) goto cleanup;
-    if ((st = mm_tensor_map_create(ctx, &in))) goto cleanup;
-    if ((st = mm_tensor_map_set(ctx, in, "pixel_values", pixels))) goto cleanup;
-    if ((st = mmi_forward(ctx, m, in, wanted, &map))) goto cleanup;
-    *out = mm_tensor_map_get(map, output);
-    mm_tensor_retain(*out);
-cleanup:
-    mm_tensor_release(pixels);
+    if (!st) st = mmi_forward(ctx, m, in, wanted, &map);
+    if (!st) {
+        *out = mm_tensor_map_get(map, output);
+        mm_tensor_retain(*out);
+    }
     mm_tensor_map_destroy(in);
     mm_tensor_map_destroy(map);
     return st;
