@@ -8,6 +8,7 @@
 #include "forward.h"
 #include "io.h"
 #include "kernels.h"
+#include "media.h"
 #include "plan.h"
 #include "row_ops.h"
 #include "run.h"
@@ -137,19 +138,10 @@ cleanup:
     return st;
 }
 
-/* All that the model's processor makes of a picture, by name. */
-static mm_status process_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor_map **out)
-{
-    *out = NULL;
-    if (!m->info.sees) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s takes no images", m->path);
-    if (!m->has_processor) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no preprocessor_config.json that libmm supports", m->path);
-    return mmi_image_processor_run(ctx, &m->processor, &image, 1, out, NULL);
-}
-
 mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out)
 {
     mm_tensor_map *map = NULL;
-    mm_status st = process_image(ctx, m, image, &map);
+    mm_status st = mmi_media_images(ctx, m, &image, 1, &map, NULL);
 
     *out = NULL;
     if (st) return st;
@@ -164,7 +156,7 @@ static mm_status forward_image(mm_context *ctx, const mm_model *m, const mm_imag
 {
     const char *const wanted[] = {output, NULL};
     mm_tensor_map *in = NULL, *map = NULL;
-    mm_status st = process_image(ctx, m, image, &in);
+    mm_status st = mmi_media_images(ctx, m, &image, 1, &in, NULL);
 
     *out = NULL;
     if (!st) st = mmi_forward(ctx, m, in, wanted, &map);
