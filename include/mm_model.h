@@ -53,7 +53,7 @@ MM_API mm_status mm_model_get_i64(const mm_model *model, int32_t fact, int64_t *
 
 /* Facts about a model: texts, borrowed for the model's life; NULL for an unknown fact or where there is none. Any thread. Since 0.1. */
 enum {
-    MM_MODEL_ARCHITECTURE = 1,   /* "llama", "bert", "vit", "dinov2" */
+    MM_MODEL_ARCHITECTURE = 1,   /* "llama", "bert", "vit", "clip", ... */
     MM_MODEL_CLASS = 2,          /* config.json's class, or general.architecture */
     MM_MODEL_FORMAT = 3,         /* "safetensors" or "gguf" */
     MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */
@@ -72,8 +72,10 @@ MM_API mm_tokenizer *mm_model_tokenizer(const mm_model *model);
  *
  *   inputs   borrowed. Text: input_ids [B, T] (I32 or I64), and if wanted attention_mask [B, T] (missing: all ones), token_type_ids,
  *            position_ids [B, T]. Images: pixel_values [B, 3, H, W] (F32, F16 or BF16), normalized as mm_model_preprocess_image does.
- *   outputs  receives a new map, the caller destroys it; NULL after a failure. All F32: last_hidden_state [B, T, C]; pooler_output [B, C];
- *            logits [B, T, V] of a language model or [B, L] of a classifier; each where the model has it.
+ *            docs/models.md lists what each class takes. A model of two towers takes the inputs of one or of both.
+ *   outputs  receives a new map, the caller destroys it; NULL after a failure. All F32, but indices I32: last_hidden_state [B, T, C];
+ *            pooler_output [B, C]; logits [B, T, V] of a language model or [B, L] of a classifier; image_embeds, text_embeds, logits_per_image
+ *            and logits_per_text of towers; each where the model has it.
  *
  * Returns MM_OK, MM_E_ARGUMENT (an input that is missing, unknown, or holds ids out of range), MM_E_SHAPE, MM_E_DTYPE, MM_E_NOMEM,
  * MM_E_OVERFLOW or MM_E_CANCELLED. Threads: one call per ctx at a time. Since 0.1. */
@@ -96,7 +98,8 @@ MM_API mm_status mm_model_preprocess_video(const mm_model *model, mm_context *ct
 MM_API mm_status mm_model_preprocess_audio(const mm_model *model, mm_context *ctx, const mm_audio *audio, mm_tensor_map **out);
 
 /* One vector per text, [count, C] float32: the hidden states pooled as the model's directory says (sentence-transformers), else their
- * mean. A text longer than the model takes is cut as its tokenizer says. The result for a text does not depend on the others.
+ * mean; of a tower that was made for it (CLIP, SigLIP) its own vector, projected into the space of pictures where the model has one.
+ * A text longer than the model takes is cut as its tokenizer says. The result for a text does not depend on the others.
  *
  *   texts      borrowed, `count` UTF-8 strings
  *   normalize  nonzero: rows of unit length
@@ -106,14 +109,30 @@ MM_API mm_status mm_model_preprocess_audio(const mm_model *model, mm_context *ct
 MM_API mm_status mm_model_embed_texts(const mm_model *model, mm_context *ctx, const char *const *texts, size_t count, int32_t normalize,
                                       mm_tensor **out);
 
-/* One vector per picture, [count, C] float32: the class token's last state (pooler_output of a model without a trained pooler).
- * Returns as mm_model_embed_texts. Since 0.1. */
+/* One vector per picture, [count, C] float32: the class token's last state (pooler_output of a model without a trained pooler); of a
+ * tower that was made for it its own vector, in the space of texts where the model has one. Returns as mm_model_embed_texts. Since 0.1. */
 MM_API mm_status mm_model_embed_images(const mm_model *model, mm_context *ctx, const mm_image *const *images, size_t count, int32_t normalize,
                                        mm_tensor **out);
 
-/* Probabilities of the model's own classes for a picture, [L] float32, in the order of mm_model_label.
+/* Probabilities of the model's own classes for a picture, [L] float32, in the order of mm_model_label. They add up to 1, unless config.json's
+ * problem_type says that classes do not exclude each other, or that the numbers are no probabilities.
  * Returns as mm_model_embed_texts; MM_E_UNSUPPORTED when the model has no classifier. Since 0.1. */
 MM_API mm_status mm_model_classify_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
+
+/* The same for a text (UTF-8), cut as its tokenizer says when it is longer than the model takes. Since 0.2. */
+MM_API mm_status mm_model_classify_text(const mm_model *model, mm_context *ctx, const char *text, mm_tensor **out);
+
+/* Zero-shot: probabilities of labels of the caller for a picture, by a model of a vision and a text tower.
+ *
+ *   labels          borrowed, `count` UTF-8 strings, 1 or more
+ *   label_template  the text that stands for a label, with "{}" in its place; NULL: "This is a photo of {}."
+ *   out             [count] float32: of CLIP a choice among the labels, which adds up to 1; of SigLIP each by itself. The caller releases it;
+ *                   NULL after a failure
+ *
+ * Returns as mm_model_embed_texts; MM_E_UNSUPPORTED when the model does not compare pictures with texts, MM_E_ARGUMENT when the template
+ * has no "{}". Since 0.2. */
+MM_API mm_status mm_model_classify_labels(const mm_model *model, mm_context *ctx, const mm_image *image, const char *const *labels, size_t count,
+                                          const char *label_template, mm_tensor **out);
 
 /* Write a conversation as the model's chat template (Jinja, from tokenizer_config.json, chat_template.jinja or GGUF) writes it.
  *

@@ -103,6 +103,22 @@ mm_status mm_model_classify_image(const mm_model *m, mm_context *ctx, const mm_i
     return mmi_classify_image(ctx, m, image, out);
 }
 
+mm_status mm_model_classify_text(const mm_model *m, mm_context *ctx, const char *text, mm_tensor **out)
+{
+    CHECK(ctx, out, m && text, "model, text or out");
+    return mmi_classify_text(ctx, m, text, out);
+}
+
+mm_status mm_model_classify_labels(const mm_model *m, mm_context *ctx, const mm_image *image, const char *const *labels, size_t count,
+                                   const char *label_template, mm_tensor **out)
+{
+    CHECK(ctx, out, m && image && labels, "model, image, labels or out");
+    if (!count) return mmi_fail(ctx, MM_E_ARGUMENT, "no labels");
+    for (size_t i = 0; i < count; i++)
+        if (!labels[i]) return mmi_fail(ctx, MM_E_ARGUMENT, "label %zu is NULL", i);
+    return mmi_classify_labels(ctx, m, image, labels, count, label_template, out);
+}
+
 mm_status mm_model_preprocess_images(const mm_model *m, mm_context *ctx, const mm_image *const *images, size_t count, mm_tensor_map **out)
 {
     CHECK(ctx, out, m && images && count, "model, images, count or out");

@@ -1,14 +1,53 @@
-/* mm classify: the classes of a picture by the model's own head. SPDX-License-Identifier: MIT */
+/* mm classify: the classes of a picture or text by the model's own head, or labels of the caller for a picture by two towers.
+ * SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 
-/* The best `top` classes, best first: few of few, so by repeated search. `p` is used up. */
-static void print_classes(const mm_model *model, float *p, size_t count, size_t top, const char *path, int json)
+typedef struct {
+    mm_context *ctx;
+    mm_model *model;
+    char *text;          /* what `labels` point into */
+    const char **labels; /* NULL: the model's own */
+    size_t n_labels;
+    const char *label_template;
+    int64_t top;
+    int json;
+} job;
+
+/* Labels between commas, without the blanks around them. */
+static int split_labels(job *j, const char *list)
 {
-    if (json) {
-        fputs("{\"image\": ", stdout);
-        cli_print_json_string(stdout, path, strlen(path));
+    size_t commas = 0;
+    char *at, *end;
+
+    for (const char *p = list; *p; p++) commas += *p == ',';
+    j->text = strdup(list);
+    j->labels = calloc(commas + 1, sizeof *j->labels);
+    if (!j->text || !j->labels) return cli_fail_text("out of memory");
+    for (at = j->text; at; at = end) {
+        end = strchr(at, ',');
+        if (end) *end++ = 0;
+        while (isspace((unsigned char)*at)) at++;
+        for (size_t n = strlen(at); n && isspace((unsigned char)at[n - 1]); n--) at[n - 1] = 0;
+        if (*at) j->labels[j->n_labels++] = at;
+    }
+    if (j->n_labels) return EXIT_OK;
+    (void)cli_fail_text("--labels names none");
+    return EXIT_USAGE;
+}
+
+/* The best `top` classes, best first: few of few, so by repeated search. `p` is used up. */
+static void print_classes(const job *j, float *p, size_t count, const char *kind, const char *name)
+{
+    size_t top = j->top ? (size_t)j->top : j->labels ? count : 5;
+
+    if (j->json) {
+        printf("{\"%s\": ", kind);
+        cli_print_json_string(stdout, name, strlen(name));
         fputs(", \"labels\": [", stdout);
     }
     for (size_t n = 0; n < top && n < count; n++) {
@@ -17,55 +56,70 @@ static void print_classes(const mm_model *model, float *p, size_t count, size_t 
         char number[32];
         for (size_t i = 1; i < count; i++)
             if (p[i] > p[best]) best = i;
-        label = mm_model_label(model, best);
+        label = j->labels ? j->labels[best] : mm_model_label(j->model, best);
         if (!label) {
             snprintf(number, sizeof number, "LABEL_%zu", best);
             label = number;
         }
-        if (json) {
+        if (j->json) {
             fputs(n ? ", {\"label\": " : "{\"label\": ", stdout);
             cli_print_json_string(stdout, label, strlen(label));
             printf(", \"probability\": %.6f}", p[best]);
         } else {
             printf("%8.4f  %s\n", p[best], label);
         }
-        p[best] = -1;
+        p[best] = -INFINITY;
     }
-    if (json) puts("]}");
+    if (j->json) puts("]}");
+}
+
+static int classify(job *j, const cli_item *item)
+{
+    int is_text = !strcmp(item->option, "--text");
+    mm_image *image = NULL;
+    mm_tensor *p = NULL;
+    mm_status st = is_text ? MM_OK : mm_image_read(j->ctx, item->value, 0, &image);
+
+    if (!st && is_text) st = mm_model_classify_text(j->model, j->ctx, item->value, &p);
+    else if (!st && j->labels) st = mm_model_classify_labels(j->model, j->ctx, image, j->labels, j->n_labels, j->label_template, &p);
+    else if (!st) st = mm_model_classify_image(j->model, j->ctx, image, &p);
+    if (!st) print_classes(j, mm_tensor_data(p), (size_t)mm_tensor_elements(p), is_text ? "text" : "image", item->value);
+    mm_tensor_release(p);
+    mm_image_destroy(image);
+    return st ? cli_fail(j->ctx) : EXIT_OK;
 }
 
 int cli_classify(int argc, char **argv)
 {
-    int json = 0, status;
-    int64_t top = 5;
-    const cli_option options[] = {{"--image", CLI_LIST, NULL}, {"--top", CLI_INTEGER, &top}, {"--json", CLI_FLAG, &json}, {NULL, CLI_FLAG, NULL}};
+    job j = {0};
+    int status;
+    const char *labels = NULL;
+    const cli_option options[] = {{"--image", CLI_LIST, NULL},         {"--text", CLI_LIST, NULL},     {"--labels", CLI_TEXT, &labels},
+                                  {"--template", CLI_TEXT, &j.label_template}, {"--top", CLI_INTEGER, &j.top}, {"--json", CLI_FLAG, &j.json},
+                                  {NULL, CLI_FLAG, NULL}};
     cli_args args;
-    mm_context *ctx = NULL;
-    mm_model *model = NULL;
 
+    j.top = -1;
     if ((status = cli_parse(argc, argv, options, &args))) goto cleanup;
-    if (!args.n_items || top < 1) {
+    if (j.top == -1) j.top = 0;
+    else if (j.top < 1) status = cli_fail_text("--top must be at least 1");
+    if (!args.n_items) status = cli_fail_text("--image or --text is missing");
+    for (size_t i = 0; i < args.n_items && labels && !status; i++)
+        if (!strcmp(args.items[i].option, "--text")) status = cli_fail_text("--labels are for pictures");
+    if (status) {
         status = EXIT_USAGE;
-        (void)cli_fail_text(args.n_items ? "--top must be at least 1" : "--image is missing");
         goto cleanup;
     }
+    if (labels && (status = split_labels(&j, labels))) goto cleanup;
     status = EXIT_FAILED;
-    if (!(ctx = cli_context(&args))) goto cleanup;
-    status = mm_model_open(ctx, args.model, &model) ? cli_fail(ctx) : EXIT_OK;
-    for (size_t i = 0; i < args.n_items && !status; i++) {
-        mm_image *image = NULL;
-        mm_tensor *p = NULL;
-        if (mm_image_read(ctx, args.items[i].value, 0, &image) || mm_model_classify_image(model, ctx, image, &p)) {
-            status = cli_fail(ctx);
-        } else {
-            print_classes(model, mm_tensor_data(p), (size_t)mm_tensor_elements(p), (size_t)top, args.items[i].value, json);
-        }
-        mm_tensor_release(p);
-        mm_image_destroy(image);
-    }
+    if (!(j.ctx = cli_context(&args))) goto cleanup;
+    status = mm_model_open(j.ctx, args.model, &j.model) ? cli_fail(j.ctx) : EXIT_OK;
+    for (size_t i = 0; i < args.n_items && !status; i++) status = classify(&j, &args.items[i]);
 cleanup:
-    mm_model_release(model);
-    cli_context_destroy(ctx);
+    mm_model_release(j.model);
+    cli_context_destroy(j.ctx);
     cli_args_clear(&args);
+    free(j.labels);
+    free(j.text);
     return status;
 }

@@ -14,7 +14,7 @@ static const struct {
     {"chat", "chat MODEL [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
              "            [--grammar F | --json-schema F]", cli_chat},
     {"embed", "embed MODEL (--text T | --text-file F | --image F)... [--rank] [--json] [--no-normalize]", cli_embed},
-    {"classify", "classify MODEL --image F... [--top N] [--json]", cli_classify},
+    {"classify", "classify MODEL (--image F [--labels A,B,... [--template T]] | --text T)... [--top N] [--json]", cli_classify},
     {"transcribe", "transcribe MODEL --audio F [--language L] [--translate] [--timestamps] [--json]", cli_transcribe},
     {"forward", "forward MODEL --inputs in.safetensors --outputs out.safetensors", cli_forward},
     {"tokenize", "tokenize MODEL [--decode] --text-file F", cli_tokenize},

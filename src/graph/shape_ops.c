@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "shape_ops.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -445,78 +444,6 @@ mmi_value mmi_transpose(mmi_graph *g, mmi_value x)
         v.stride[d] = mmi_graph_look(g, x)->stride[other];
     }
     return mmi_graph_view(g, x, v.rank, v.shape, v.stride, 0);
-}
-
-typedef struct {
-    const float *x;
-    float *out;
-    int64_t h, w, c, height, width;
-} grid_job;
-
-/* Keys' kernel with a = -0.75, as torch has it: the weights of source points -1, 0, 1, 2 at distance t beyond point 0. */
-static void cubic_weights(float t, float out[4])
-{
-    const float a = -0.75f;
-    float u = t + 1;
-    out[0] = ((a * u - 5 * a) * u + 8 * a) * u - 4 * a;
-    out[1] = ((a + 2) * t - (a + 3)) * t * t + 1;
-    u = 1 - t;
-    out[2] = ((a + 2) * u - (a + 3)) * u * u + 1;
-    u = 2 - t;
-    out[3] = ((a * u - 5 * a) * u + 8 * a) * u - 4 * a;
-}
-
-static int64_t clamp(int64_t i, int64_t n) { return i < 0 ? 0 : i >= n ? n - 1 : i; }
-
-static void grid_task(void *arg, size_t task, int worker)
-{
-    const grid_job *j = arg;
-    float wy[4], wx[4], sy = ((float)task + 0.5f) * ((float)j->h / (float)j->height) - 0.5f;
-    int64_t y0 = (int64_t)floorf(sy);
-    (void)worker;
-
-    cubic_weights(sy - (float)y0, wy);
-    for (int64_t x = 0; x < j->width; x++) {
-        float sx = ((float)x + 0.5f) * ((float)j->w / (float)j->width) - 0.5f;
-        int64_t x0 = (int64_t)floorf(sx);
-        float *out = j->out + ((int64_t)task * j->width + x) * j->c;
-        cubic_weights(sx - (float)x0, wx);
-        memset(out, 0, (size_t)j->c * sizeof *out);
-        for (int i = 0; i < 4; i++)
-            for (int k = 0; k < 4; k++) {
-                const float *in = j->x + (clamp(y0 - 1 + i, j->h) * j->w + clamp(x0 - 1 + k, j->w)) * j->c;
-                float weight = wy[i] * wx[k];
-                for (int64_t c = 0; c < j->c; c++) out[c] += weight * in[c];
-            }
-    }
-}
-
-static mm_status run_resize_grid(mmi_run *run, const mmi_node *n)
-{
-    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]), *out = mmi_graph_look(run->graph, n->output);
-    grid_job j = {mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output), in->shape[0], in->shape[1], in->shape[2],
-                  out->shape[0], out->shape[1]};
-    mmi_run_tasks(run, grid_task, &j, (size_t)out->shape[0]);
-    return MM_OK;
-}
-
-static const mmi_op resize_grid_op = {"resize_grid", run_resize_grid, NULL, 0};
-
-mmi_value mmi_resize_grid(mmi_graph *g, mmi_value x, int64_t height, int64_t width)
-{
-    const mmi_value_info *v;
-    mmi_node *n;
-    char text[128];
-
-    if (g->status) return 0;
-    x = mmi_contiguous(g, x);
-    if (g->status) return 0;
-    v = mmi_graph_look(g, x);
-    if (v->rank != 3 || height < 1 || width < 1 || v->shape[0] < 1 || v->shape[1] < 1)
-        return mmi_graph_fail(g, MM_E_SHAPE, "a grid %s cannot be resized to %lld x %lld", mmi_graph_shape_text(g, x, text),
-                              (long long)height, (long long)width);
-    n = mmi_graph_node(g, &resize_grid_op, &x, 1, MM_DTYPE_F32, 3, (int64_t[]){height, width, v->shape[2]});
-    return n ? n->output : 0;
 }
 
 static mm_status run_mean(mmi_run *run, const mmi_node *n)

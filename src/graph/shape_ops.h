@@ -39,10 +39,6 @@ mmi_value mmi_windows(mmi_graph *g, mmi_value x, int64_t width, int64_t stride, 
 /* The last two dimensions exchanged: a view. */
 mmi_value mmi_transpose(mmi_graph *g, mmi_value x);
 
-/* Bicubic resize of a grid of vectors, x [h, w, C] -> [H, W, C], a = -0.75, corners not aligned, edges repeated, and a source
- * step of exactly h / H (torch.nn.functional.interpolate with a size). */
-mmi_value mmi_resize_grid(mmi_graph *g, mmi_value x, int64_t height, int64_t width);
-
 /* Mean over the middle axis: x [B, N, C] gives [B, C]. */
 mmi_value mmi_mean(mmi_graph *g, mmi_value x);
 

@@ -204,15 +204,18 @@ mm_status mmi_config_labels(mm_context *ctx, mm_model *m, const mmi_json *doc, c
 {
     const mmi_json_node *names = mmi_json_get(root, "id2label");
     int64_t count = 2; /* what transformers assumes */
+    const char *problem = NULL;
     char key[24];
     mm_status st = mmi_json_i64(ctx, doc, root, "num_labels", 0, 1, 1 << 20, &count);
 
-    if (st) return st;
+    if (st || (st = mmi_json_text(ctx, doc, root, "problem_type", 0, &problem))) return st;
     if (mmi_json_kind_of(names) == MMI_JSON_OBJECT) count = (int64_t)mmi_json_count(names);
     if (count < 1 || count > 1 << 20)
         return mmi_fail(ctx, MM_E_FORMAT, "%s: id2label has %lld names, allowed are 1 to %d", mmi_json_name(doc), (long long)count, 1 << 20);
     m->n_labels = (size_t)count;
     m->info.classifies = 1;
+    if (count == 1 || (problem && !strcmp(problem, "multi_label_classification"))) m->info.judgement = MMI_JUDGE_EACH;
+    if (problem && !strcmp(problem, "regression")) m->info.judgement = MMI_JUDGE_NUMBERS;
     if (mmi_json_kind_of(names) != MMI_JSON_OBJECT) return MM_OK;
     m->labels = mmi_zalloc_array(ctx, m->n_labels, sizeof *m->labels);
     if (!m->labels) return MM_E_NOMEM;

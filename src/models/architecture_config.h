@@ -21,7 +21,8 @@ mm_status mmi_rope_prepare(mm_context *ctx, mm_model *m, const mmi_rope_spec *ro
 /* image_size, patch_size and num_channels into m->info; sizes are a number or [height, width], the patch is square and not larger. */
 mm_status mmi_config_image(mm_context *ctx, mm_model *m, const mmi_json *doc, const mmi_json_node *root, int64_t image, int64_t patch);
 
-/* id2label of a classifier into m->labels and m->n_labels (num_labels when there are no names), at most 1 << 20. */
+/* id2label of a classifier into m->labels and m->n_labels (num_labels when there are no names), at most 1 << 20; problem_type into
+ * m->info.judgement. */
 mm_status mmi_config_labels(mm_context *ctx, mm_model *m, const mmi_json *doc, const mmi_json_node *root);
 
 /* An activation by its Hugging Face name; absent: *out stays. And one whose name is known, `key` for the message. */

@@ -100,8 +100,13 @@ static void build_vision(mmi_io *io)
     const vision_config *c = io->model->config;
     mmi_graph *g = io->g;
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->eps);
-    mmi_patch_embedder_spec p = {info->patch, mmi_io_weight(io, PATCHES, -1), mmi_io_weight(io, PATCHES_BIAS, -1), mmi_io_weight(io, CLASS, -1),
-                                 mmi_io_weight(io, POSITIONS, -1), info->image_size[0] / info->patch, info->image_size[1] / info->patch};
+    mmi_patch_embedder_spec p = {.patch = info->patch,
+                                 .w = mmi_io_weight(io, PATCHES, -1),
+                                 .b = mmi_io_weight(io, PATCHES_BIAS, -1),
+                                 .class_token = mmi_io_weight(io, CLASS, -1),
+                                 .positions = mmi_io_weight(io, POSITIONS, -1),
+                                 .rows = info->image_size[0] / info->patch,
+                                 .cols = info->image_size[1] / info->patch};
     mmi_value x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p); /* [B, 1 + N, C] */
 
     for (int64_t l = 0; l < info->layers && !g->status; l++) {

@@ -4,6 +4,6 @@
 
 #include "model.h"
 
-extern const mmi_architecture mmi_dinov2;
+extern const mmi_architecture mmi_dinov2, mmi_dinov2_with_registers;
 
 #endif

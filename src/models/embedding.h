@@ -9,8 +9,11 @@
 mm_status mmi_embed_texts(mm_context *ctx, const mm_model *m, const char *const *texts, size_t count, int normalize, mm_tensor **out);
 mm_status mmi_embed_images(mm_context *ctx, const mm_model *m, const mm_image *const *images, size_t count, int normalize, mm_tensor **out);
 
-/* mm_model_preprocess_image and mm_model_classify_image of mm_model.h. */
+/* mm_model_preprocess_image, mm_model_classify_image, mm_model_classify_text and mm_model_classify_labels of mm_model.h. */
 mm_status mmi_prepare_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out);
 mm_status mmi_classify_image(mm_context *ctx, const mm_model *m, const mm_image *image, mm_tensor **out);
+mm_status mmi_classify_text(mm_context *ctx, const mm_model *m, const char *text, mm_tensor **out);
+mm_status mmi_classify_labels(mm_context *ctx, const mm_model *m, const mm_image *image, const char *const *labels, size_t count,
+                              const char *label_template, mm_tensor **out);
 
 #endif

@@ -79,7 +79,7 @@ static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outp
     for (size_t i = 0; i < io->n_outputs && !st; i++) {
         const mmi_value_info *v = mmi_graph_look(io->g, io->outputs[i].value);
         mm_tensor *t = NULL;
-        st = mm_tensor_copy(ctx, MM_DTYPE_F32, v->rank, v->shape, mmi_graph_result(io->g, io->outputs[i].value), &t);
+        st = mm_tensor_copy(ctx, v->dtype, v->rank, v->shape, mmi_graph_result(io->g, io->outputs[i].value), &t);
         if (!st) st = mm_tensor_map_set(ctx, *outputs, io->outputs[i].name, t);
         mm_tensor_release(t);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "io.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "dtype.h"
@@ -37,10 +38,7 @@ mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t ra
 
 int mmi_io_wants(const mmi_io *io, const char *name)
 {
-    if (!io->wanted) return 1;
-    for (const char *const *w = io->wanted; *w; w++)
-        if (!strcmp(*w, name)) return 1;
-    return 0;
+    return !io->wanted || mmi_io_asked(io, name);
 }
 
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v)
@@ -54,6 +52,23 @@ void mmi_io_output(mmi_io *io, const char *name, mmi_value v)
     }
     if (!io->inner) mmi_graph_output(io->g, name, v);
     io->outputs[io->n_outputs++] = (mmi_io_entry){name, v, 1};
+}
+
+const char *mmi_io_asked(const mmi_io *io, const char *name)
+{
+    for (const char *const *w = io->wanted; w && *w; w++)
+        if (!strcmp(*w, name)) return *w;
+    return NULL;
+}
+
+void mmi_io_hidden_state(mmi_io *io, int64_t k, mmi_value v)
+{
+    char name[40];
+    const char *asked;
+
+    (void)snprintf(name, sizeof name, "hidden_states.%lld", (long long)k);
+    asked = mmi_io_asked(io, name);
+    if (asked) mmi_io_output(io, asked, v); /* the caller's name, which outlives the graph */
 }
 
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name)

@@ -32,6 +32,8 @@ mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t ra
 mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* 0 when absent; fails when of another kind */
 int mmi_io_wants(const mmi_io *io, const char *name);
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
+const char *mmi_io_asked(const mmi_io *io, const char *name); /* the name in `wanted`, NULL where it is not named there */
+void mmi_io_hidden_state(mmi_io *io, int64_t k, mmi_value v); /* "hidden_states.<k>", only where `wanted` names it */
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name);
 int mmi_io_across(const mmi_io *io); /* a part that decodes over the caches: it attends to what the cross caches hold */
 mmi_value mmi_io_last(const mmi_io *io, mmi_value x); /* x [B, T, C], or its last token's when io->last_only */

@@ -91,6 +91,9 @@ typedef struct mmi_architecture {
  * are given those features as the input of that name where placeholder tokens are among them. */
 typedef enum { MMI_FUSION_NONE, MMI_FUSION_TOKENS, MMI_FUSION_CROSS } mmi_fusion;
 
+/* What scores of classes, or of texts for a picture, mean: a choice of one, each by itself, or numbers as they are (regression). */
+typedef enum { MMI_JUDGE_CHOICE, MMI_JUDGE_EACH, MMI_JUDGE_NUMBERS } mmi_judgement;
+
 /* What every architecture tells about itself. */
 typedef struct {
     int64_t layers;
@@ -99,6 +102,13 @@ typedef struct {
     int64_t context;         /* most tokens of a text, 0: none */
     int64_t position_base;   /* of a text's first token; when not 0, its padding, token position_base - 1, is not counted (RoBERTa) */
     int64_t hidden;          /* width of its last hidden state */
+    int64_t embedding;       /* width of a vector for a text or picture, 0: hidden */
+    const char *text_output, *image_output; /* names of these vectors; NULL: pooled from the last hidden state */
+    int pads_text;           /* texts to embed are padded to `context` tokens, and the padding is seen */
+    int64_t pad_token;       /* for that, where the tokenizer names none */
+    int compares;            /* gives scores of pictures for texts: their cosine times exp(score_scale), and score_bias */
+    float score_scale, score_bias;
+    mmi_judgement judgement; /* of these, or of its classifier's */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
     int64_t long_context;    /* texts of more tokens rotate otherwise (LongRoPE): what is cached of a shorter one does not serve; 0: none */

@@ -7,6 +7,9 @@
 #include "bert.h"
 #include "bert_decoder.h"
 #include "blip.h"
+#include "clip.h"
+#include "clip_text.h"
+#include "clip_vision.h"
 #include "dinov2.h"
 #include "gemma.h"
 #include "gemma2.h"
@@ -17,13 +20,16 @@
 #include "phi3.h"
 #include "qwen2.h"
 #include "qwen3.h"
+#include "siglip_vision.h"
 #include "t5.h"
 #include "vision_encoder_decoder.h"
 #include "vit.h"
+#include "vit_mae.h"
 
 static const mmi_architecture *const architectures[] = {
     &mmi_llama, &mmi_mistral, &mmi_qwen2, &mmi_qwen3, &mmi_gemma, &mmi_gemma2, &mmi_gemma3, &mmi_phi3, &mmi_gpt2,
-    &mmi_bert, &mmi_vit, &mmi_dinov2,
+    &mmi_bert, &mmi_roberta, &mmi_distilbert, &mmi_vit, &mmi_deit, &mmi_vit_mae, &mmi_dinov2, &mmi_dinov2_with_registers,
+    &mmi_clip_text, &mmi_clip_vision, &mmi_siglip_text, &mmi_siglip_vision, &mmi_siglip2_vision, &mmi_clip, &mmi_siglip, &mmi_siglip2,
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
 };
@@ -44,10 +50,16 @@ static const struct {
 } types[] = {
     {"bart", MMI_ROLE_DECODER, "BartForCausalLM"},
     {"bert", MMI_ROLE_DECODER, "BertLMHeadModel"},
+    {"bert", MMI_ROLE_ENCODER, "BertModel"},
     {"blip_text_model", MMI_ROLE_DECODER, "BlipTextLMHeadModel"},
     {"blip_text_model", MMI_ROLE_ENCODER, "BlipTextModel"},
     {"blip_vision_model", MMI_ROLE_ENCODER, "BlipVisionModel"},
+    {"clip_text_model", MMI_ROLE_ENCODER, "CLIPTextModel"},
+    {"clip_vision_model", MMI_ROLE_ENCODER, "CLIPVisionModel"},
+    {"deit", MMI_ROLE_ENCODER, "DeiTModel"},
     {"dinov2", MMI_ROLE_ENCODER, "Dinov2Model"},
+    {"dinov2_with_registers", MMI_ROLE_ENCODER, "Dinov2WithRegistersModel"},
+    {"distilbert", MMI_ROLE_ENCODER, "DistilBertModel"},
     {"gemma", MMI_ROLE_DECODER, "GemmaForCausalLM"},
     {"gemma2", MMI_ROLE_DECODER, "Gemma2ForCausalLM"},
     {"gemma3_text", MMI_ROLE_DECODER, "Gemma3ForCausalLM"},
@@ -59,8 +71,14 @@ static const struct {
     {"qwen2", MMI_ROLE_DECODER, "Qwen2ForCausalLM"},
     {"qwen3", MMI_ROLE_DECODER, "Qwen3ForCausalLM"},
     {"roberta", MMI_ROLE_DECODER, "RobertaForCausalLM"},
+    {"roberta", MMI_ROLE_ENCODER, "RobertaModel"},
+    {"siglip2_text_model", MMI_ROLE_ENCODER, "Siglip2TextModel"},
+    {"siglip2_vision_model", MMI_ROLE_ENCODER, "Siglip2VisionModel"},
+    {"siglip_text_model", MMI_ROLE_ENCODER, "SiglipTextModel"},
+    {"siglip_vision_model", MMI_ROLE_ENCODER, "SiglipVisionModel"},
     {"trocr", MMI_ROLE_DECODER, "TrOCRForCausalLM"},
     {"vit", MMI_ROLE_ENCODER, "ViTModel"},
+    {"xlm-roberta", MMI_ROLE_ENCODER, "XLMRobertaModel"},
 };
 
 const char *mmi_registry_class_of(const char *model_type, mmi_role role)

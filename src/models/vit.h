@@ -4,6 +4,6 @@
 
 #include "model.h"
 
-extern const mmi_architecture mmi_vit;
+extern const mmi_architecture mmi_vit, mmi_deit;
 
 #endif

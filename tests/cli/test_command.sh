@@ -45,6 +45,15 @@ printf 'x' >"$dir/junk.png"
 expect 1 junk "$mm" preprocess "$models/vit" --image "$dir/junk.png" --outputs "$dir/f"
 [ -e "$dir/f" ] && { echo "a failed preprocess left a file"; failed=1; }
 expect 2 rank "$mm" embed "$models/vit" --rank --no-normalize --image x
+expect 2 no-picture "$mm" classify "$models/clip" --labels a; said err --image
+expect 2 no-labels "$mm" classify "$models/clip" --image x --labels " , "; said err --labels
+expect 2 text-labels "$mm" classify "$models/clip" --text x --labels a; said err --labels
+expect 0 zero-shot "$mm" classify "$models/clip" --image tests/golden/images/jpeg_420.jpg --labels "cat, green tree" --json
+said out '"labels": [{"label": '
+said out '"green tree"'
+expect 1 own-classes "$mm" classify "$models/clip" --image tests/golden/images/jpeg_420.jpg; said err labels
+expect 0 pair-rank "$mm" embed "$models/clip" --image tests/golden/images/jpeg_420.jpg --text "a cat" --text "a red hat" --rank --json
+[ "$(grep -c '"score"' "$dir/out")" -eq 2 ] || { echo "pair-rank: not two lines: $(cat "$dir/out")"; failed=1; }
 expect 1 full-disk sh -c "'$mm' --help >/dev/full"
 t=tests/golden/tokenizers
 for j in "$t"/bert.json "$t"/smollm.gguf; do

@@ -11,7 +11,8 @@ eager attention. Each script (make_models.py, make_<family>_models.py) owns one 
     models/<name>/                      the model
     models/<name>/<case>.in.safetensors, <case>.out.safetensors
 
-PATH is <name>, or <name>/model.gguf. KIND is "exact" (1e-4 of the largest output) or "int8": block-quantized weights, where the
+PATH is <name>, or <name>/model.gguf. KIND is "exact" (1e-4 of the largest output), "joint" (as exact, but some output joins what a batch
+holds, a loss or scores of each picture for each text, so that rows of inputs are not rows of outputs), or "int8": block-quantized weights, where the
 engine rounds the input of every linear layer to 8 bits in blocks of 32. For those the .out file holds, beside each output of the
 dequantized weights, "<output>.int8": what the reference gives when it rounds so too. Generated ids are those of the latter.
 
@@ -112,8 +113,8 @@ def write_case(name, case, inputs, outputs, kind="exact", file=""):
     save_file({k: v.contiguous() for k, v in inputs.items()}, ROOT / name / f"{case}.in.safetensors")
     save_file({k: v.detach().clone().contiguous() for k, v in outputs.items()}, ROOT / name / f"{case}.out.safetensors")
     for k, v in outputs.items():
-        assert v.dtype == torch.float32
-        assert torch.isfinite(v).all() and v.numel() and (v.numel() == 1 or v.std() > 1e-3), (name, case, k)
+        assert v.dtype in (torch.float32, torch.int32)
+        assert torch.isfinite(v).all() and v.numel() and (v.numel() == 1 or v.float().std() > 1e-3), (name, case, k)
     CASES.append(f"{name}{file} {case} {kind}")
 
 

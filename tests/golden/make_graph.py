@@ -33,6 +33,25 @@ def resize():
         put(f"resize.{h}_{w}_{H}_{W}", x=x, y=y)
 
 
+def resize_antialias():
+    """Not to a width of 1, which torch 2 gets wrong in the vertical pass."""
+    for mode in ("bicubic", "bilinear"):
+        for h, w, H, W in ((4, 4, 2, 5), (5, 3, 9, 7), (16, 16, 3, 11), (2, 7, 1, 3), (9, 9, 9, 2)):
+            x = rand(h, w, 3)
+            y = torch.nn.functional.interpolate(x.permute(2, 0, 1)[None], size=(H, W), mode=mode, align_corners=False,
+                                                antialias=True)[0].permute(1, 2, 0)
+            put(f"antialias.{mode}_{h}_{w}_{H}_{W}", x=x, y=y)
+
+
+def sort():
+    noise = torch.tensor([[0.5, -1.0, 0.5, float("nan"), 0.0, float("-inf"), 0.5], [3, 2, 1, 0, -1, -2, -3]])
+    order = torch.argsort(noise, dim=1, stable=True)
+    put("sort.ties", x=noise, y=order.to(torch.int32), places=torch.argsort(order, dim=1).to(torch.int32))
+    noise = torch.rand(3, 1000, generator=torch.Generator().manual_seed(3))
+    order = torch.argsort(noise, dim=1)
+    put("sort.many", x=noise, y=order.to(torch.int32), places=torch.argsort(order, dim=1).to(torch.int32))
+
+
 def rope():
     for batch, tokens, heads, dim, rotated in ((1, 5, 2, 8, 8), (2, 3, 1, 6, 6), (1, 4, 3, 12, 8), (1, 1, 1, 2, 2)):
         half = rotated // 2
@@ -91,6 +110,8 @@ def attention():
 resize()
 rope()
 attention()
+resize_antialias()
+sort()
 save_file(tensors, OUT)
 OUT.chmod(0o644)
 print(len(tensors), "tensors,", OUT.stat().st_size, "bytes")

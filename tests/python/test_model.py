@@ -102,6 +102,19 @@ class Pictures(unittest.TestCase):
         np.testing.assert_allclose([v for _, v in got], np.sort(p)[::-1], rtol=1e-5)
         self.assertEqual(self.model.classify(self.picture, top=2), got[:2])
 
+    def test_labels_of_the_caller(self):
+        clip = libmm.open(MODELS / "clip")
+        labels = ["cat", "green tree", "red hat"]
+        got = dict(clip.classify(self.picture, labels=labels, template="a {}"))
+        picture = clip.embed(self.picture).astype(np.float64)
+        words = clip.embed(["a " + label for label in labels]).astype(np.float64)
+        scores = np.exp(1.3) * words @ picture  # logit_scale of the checkpoint
+        p = np.exp(scores - scores.max())
+        np.testing.assert_allclose([got[label] for label in labels], p / p.sum(), rtol=1e-4)
+        with self.assertRaises(libmm.Error) as e:
+            clip.classify(self.picture)
+        self.assertEqual(e.exception.name, "MM_E_UNSUPPORTED")
+
     def test_embed(self):
         one = self.model.embed(self.picture)
         both = self.model.embed([self.picture, libmm.Image(self.picture[::-1])])

@@ -20,6 +20,9 @@
 #include "linear_op.h"
 #include "plan.h"
 #include "random.h"
+#include "contrast_ops.h"
+#include "index_ops.h"
+#include "resize_op.h"
 #include "row_ops.h"
 #include "run.h"
 #include "shape_ops.h"
@@ -118,7 +121,7 @@ static void test_resize_grid(void **state)
         if (strncmp(name, "resize.", 7) || strcmp(strrchr(name, '.'), ".x")) continue;
         g = new_graph();
         y = part(map, name, "y");
-        out = mmi_resize_grid(g, input_of(g, "x", mm_tensor_map_at(map, i)), mm_tensor_shape(y)[0], mm_tensor_shape(y)[1]);
+        out = mmi_resize_grid(g, input_of(g, "x", mm_tensor_map_at(map, i)), mm_tensor_shape(y)[0], mm_tensor_shape(y)[1], MMI_RESIZE_BICUBIC);
         mmi_graph_output(g, "y", out);
         plan_and_run(g);
         assert_close(name, mmi_graph_result(g, out), mm_tensor_const_data(y), (size_t)mm_tensor_elements(y), CLOSE);
@@ -127,6 +130,128 @@ static void test_resize_grid(void **state)
     }
     assert_int_equal(n, 8);
     mm_tensor_map_destroy(map);
+}
+
+/* And the same sizes asked for at the run: two copies of a grid's size in a batch, with room left. */
+static void test_resize_antialias(void **state)
+{
+    mm_tensor_map *map = goldens();
+    size_t n = 0;
+    (void)state;
+
+    for (size_t i = 0; i < mm_tensor_map_count(map); i++) {
+        const char *name = mm_tensor_map_name(map, i);
+        mmi_resize_mode mode = strstr(name, "bicubic") ? MMI_RESIZE_BICUBIC_ANTIALIAS : MMI_RESIZE_BILINEAR_ANTIALIAS;
+        const mm_tensor *y;
+        const float *want;
+        int32_t sizes[4];
+        int64_t H, W, C, rows;
+        mmi_graph *g;
+        mmi_value x, out, many, asked;
+        if (strncmp(name, "antialias.", 10) || strcmp(strrchr(name, '.'), ".x")) continue;
+        g = new_graph();
+        y = part(map, name, "y");
+        want = mm_tensor_const_data(y);
+        H = mm_tensor_shape(y)[0], W = mm_tensor_shape(y)[1], C = mm_tensor_shape(y)[2], rows = H * W + 2;
+        sizes[0] = sizes[2] = (int32_t)H;
+        sizes[1] = sizes[3] = (int32_t)W;
+        x = input_of(g, "x", mm_tensor_map_at(map, i));
+        asked = mmi_graph_input(g, "sizes", MM_DTYPE_I32, 2, (int64_t[]){2, 2});
+        mmi_graph_bind(g, asked, sizes);
+        out = mmi_resize_grid(g, x, H, W, mode);
+        many = mmi_resize_grids(g, x, asked, rows, mode);
+        mmi_graph_output(g, "y", out);
+        mmi_graph_output(g, "z", many);
+        plan_and_run(g);
+        assert_close(name, mmi_graph_result(g, out), want, (size_t)(H * W * C), CLOSE);
+        for (int b = 0; b < 2; b++) {
+            const float *have = (const float *)mmi_graph_result(g, many) + b * rows * C;
+            assert_close(name, have, want, (size_t)(H * W * C), CLOSE);
+            for (int64_t r = H * W; r < rows; r++) assert_memory_equal(have + r * C, have, (size_t)C * sizeof *have);
+        }
+        for (int bad = 0; bad < 4; bad++) {
+            static const int32_t wrong[4][2] = {{0, 1}, {1, -1}, {INT32_MAX, INT32_MAX}, {1, INT32_MAX}};
+            sizes[2] = wrong[bad][0];
+            sizes[3] = wrong[bad][1];
+            assert_int_equal(mmi_graph_run(g, NULL), MM_E_ARGUMENT);
+            assert_non_null(strstr(mm_context_error(ctx), "picture 1"));
+        }
+        mmi_graph_destroy(g);
+        n++;
+    }
+    assert_int_equal(n, 10);
+    mm_tensor_map_destroy(map);
+}
+
+static void test_argsort(void **state)
+{
+    mm_tensor_map *map = goldens();
+    size_t n = 0;
+    (void)state;
+
+    for (size_t i = 0; i < mm_tensor_map_count(map); i++) {
+        const char *name = mm_tensor_map_name(map, i);
+        const mm_tensor *y;
+        mmi_graph *g;
+        mmi_value order, places;
+        if (strncmp(name, "sort.", 5) || strcmp(strrchr(name, '.'), ".x")) continue;
+        g = new_graph();
+        y = part(map, name, "y");
+        order = mmi_argsort(g, input_of(g, "x", mm_tensor_map_at(map, i)));
+        places = mmi_argsort(g, order);
+        mmi_graph_output(g, "y", order);
+        mmi_graph_output(g, "z", places);
+        plan_and_run(g);
+        assert_memory_equal(mmi_graph_result(g, order), mm_tensor_const_data(y), mm_tensor_bytes(y));
+        assert_memory_equal(mmi_graph_result(g, places), mm_tensor_const_data(part(map, name, "places")), mm_tensor_bytes(y));
+        mmi_graph_destroy(g);
+        n++;
+    }
+    assert_int_equal(n, 2);
+    mm_tensor_map_destroy(map);
+}
+
+static void test_rows_by_index(void **state)
+{
+    static const float x[2 * 3 * 2] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    static const int32_t texts[6] = {4, 9, 4, 7, 7, 2}, segments[5] = {0, 2, 2, 5, 6};
+    /* first 7, largest, last: of two rows of three, then of segments [4 9] [] [4 7 7] [2] */
+    static const int32_t want[3][6] = {{0, 0, 0, 2, 3, 5}, {1, 0, 1, 2, 3, 5}, {2, 2, 1, 2, 4, 5}};
+    int32_t ids[4] = {2, 0, 1, 1};
+    mmi_graph *g = new_graph();
+    mmi_value a = mmi_graph_input(g, "x", MM_DTYPE_F32, 3, (int64_t[]){2, 3, 2}), b = mmi_graph_input(g, "ids", MM_DTYPE_I32, 2, (int64_t[]){2, 2});
+    mmi_value y = mmi_gather(g, a, b), z = mmi_at_least(g, b, 1);
+    (void)state;
+
+    mmi_graph_bind(g, a, x);
+    mmi_graph_bind(g, b, ids);
+    mmi_graph_output(g, "y", y);
+    mmi_graph_output(g, "z", z);
+    plan_and_run(g);
+    assert_memory_equal(mmi_graph_result(g, y), ((const float[]){4, 5, 0, 1, 8, 9, 8, 9}), 8 * sizeof(float));
+    assert_memory_equal(mmi_graph_result(g, z), ((const float[]){1, 0, 1, 1}), 4 * sizeof(float));
+    ids[3] = 3;
+    assert_int_equal(mmi_graph_run(g, NULL), MM_E_ARGUMENT);
+    ids[3] = -1;
+    assert_int_equal(mmi_graph_run(g, NULL), MM_E_ARGUMENT);
+    mmi_graph_destroy(g);
+    for (int rule = 0; rule < 3; rule++) {
+        g = new_graph();
+        a = mmi_graph_input(g, "two", MM_DTYPE_I32, 2, (int64_t[]){2, 3});
+        b = mmi_graph_input(g, "one", MM_DTYPE_I32, 2, (int64_t[]){1, 6});
+        z = mmi_graph_input(g, "segments", MM_DTYPE_I32, 1, (int64_t[]){5});
+        mmi_graph_bind(g, a, texts);
+        mmi_graph_bind(g, b, texts);
+        mmi_graph_bind(g, z, segments);
+        y = mmi_find_token(g, a, 0, (mmi_find_rule)rule, 7);
+        z = mmi_find_token(g, b, z, (mmi_find_rule)rule, 7);
+        mmi_graph_output(g, "y", y);
+        mmi_graph_output(g, "z", z);
+        plan_and_run(g);
+        assert_memory_equal(mmi_graph_result(g, y), want[rule], 2 * sizeof(int32_t));
+        assert_memory_equal(mmi_graph_result(g, z), want[rule] + 2, 4 * sizeof(int32_t));
+        mmi_graph_destroy(g);
+    }
 }
 
 static mmi_weight vector_weight(const float *data, int64_t n, const char *name)
@@ -633,7 +758,7 @@ static void test_shape_errors(void **state)
     w.shape[0] = 4;
     w.shape[1] = 3;
     ok(mmi_weight_adopt(ctx, &w, table, sizeof table, 0, &in_place));
-    for (int i = 0; i < 26; i++) {
+    for (int i = 0; i < 33; i++) {
         mmi_graph *g = new_graph();
         mmi_value a = mmi_graph_input(g, "a", MM_DTYPE_F32, 2, s23), b = mmi_graph_input(g, "b", MM_DTYPE_F32, 2, s24),
                   c = mmi_graph_input(g, "c", MM_DTYPE_F32, 3, s234), d = mmi_graph_input(g, "d", MM_DTYPE_F32, 4, s2345),
@@ -658,8 +783,8 @@ static void test_shape_errors(void **state)
         case 13: v = mmi_gate(g, a, MMI_ACT_SILU), part = "3"; break;
         case 14: v = mmi_lookup(g, a, wv), part = "i32"; break;
         case 15: v = mmi_patches(g, d, 6), part = "6"; break;
-        case 16: v = mmi_resize_grid(g, a, 2, 2); break;
-        case 17: v = mmi_resize_grid(g, c, 0, 2), part = "[2, 3, 4]"; break;
+        case 16: v = mmi_resize_grid(g, a, 2, 2, MMI_RESIZE_BICUBIC); break;
+        case 17: v = mmi_resize_grid(g, c, 0, 2, MMI_RESIZE_BICUBIC), part = "[2, 3, 4]"; break;
         case 18: v = mmi_mean(g, a); break;
         case 19: v = mmi_attention(g, d, c, c, &spec), part = "[2, 3, 4, 5]"; break;
         case 20: v = mmi_rope_table(g, a, wv, 1), part = "rotary"; break;
@@ -668,6 +793,13 @@ static void test_shape_errors(void **state)
         case 23: v = mmi_graph_input(g, "x", MM_DTYPE_F32, 7, deep), part = "7"; break;
         case 24: v = mmi_rope_table(g, ids, wv, 1), part = "rotary"; break; /* a matrix of frequencies */
         case 25: v = mmi_rope_table_by_length(g, ids, wv, 9, 1), part = "rotary"; break; /* of four rows */
+        case 26: v = mmi_resize_grids(g, c, a, 9, MMI_RESIZE_BILINEAR_ANTIALIAS), part = "[2, 3, 4]"; break;
+        case 27: v = mmi_argsort(g, c), part = "[2, 3, 4]"; break;
+        case 28: v = mmi_gather(g, c, a), part = "[2, 3, 4]"; break;
+        case 29: v = mmi_at_least(g, a, 1), part = "integers"; break;
+        case 30: v = mmi_find_token(g, ids, ids, MMI_FIND_LAST, 0); break;
+        case 31: v = mmi_similarity(g, a, b, wv, 0); break;
+        case 32: v = mmi_masked_error(g, c, c, 1, b), part = "[2, 3, 4]"; break;
         }
         if (v != 0) fail_msg("case %d was built", i);
         nodes = g->n_nodes;
@@ -926,6 +1058,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resize_grid, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resize_antialias, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_argsort, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_by_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rope, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rope_by_length, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attention, setup, teardown),

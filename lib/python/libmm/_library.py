@@ -201,6 +201,8 @@ PROTOTYPES = {
     "mm_model_embed_texts": (c_int32, [_handle, _handle, POINTER(c_char_p), c_size_t, c_int32, _out_handle]),
     "mm_model_embed_images": (c_int32, [_handle, _handle, POINTER(c_void_p), c_size_t, c_int32, _out_handle]),
     "mm_model_classify_image": (c_int32, [_handle, _handle, _handle, _out_handle]),
+    "mm_model_classify_text": (c_int32, [_handle, _handle, c_char_p, _out_handle]),
+    "mm_model_classify_labels": (c_int32, [_handle, _handle, _handle, POINTER(c_char_p), c_size_t, c_char_p, _out_handle]),
     "mm_model_apply_chat_template": (c_int32, [_handle, _handle, POINTER(c_char_p), POINTER(c_char_p), c_size_t, c_int32,
                                                _out_handle]),
     "mm_model_apply_chat_template_media": (c_int32, [_handle, _handle, POINTER(c_char_p), POINTER(c_char_p), POINTER(c_char_p), c_size_t,

@@ -206,18 +206,39 @@ class Model:
                                         picture._handle.pointer)
         return array_of(Handle(pointer, lib.mm_tensor_release))
 
-    def classify(self, image: Union[str, ImageSource], *, top: Optional[int] = None) -> List[Tuple[str, float]]:
-        """The model's own classes for a picture, as (label, probability), the likeliest first.
+    def classify(self, image: Union[str, ImageSource], *, labels: Optional[Sequence[str]] = None, template: Optional[str] = None,
+                 top: Optional[int] = None) -> List[Tuple[str, float]]:
+        """The model's own classes for a picture, or labels of yours (zero-shot, by CLIP or SigLIP), as (label, probability), the likeliest
+        first.
 
-        top  how many; default all
+        template  with labels: the text that stands for one, with "{}" in its place; default "This is a photo of {}."
+        top       how many; default all
         """
         picture = image_of(image, self.context)
         with self.context.call() as p:
-            pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_classify_image, self._handle.pointer, p,
-                                        picture._handle.pointer)
+            if labels is None:
+                names: Sequence[str] = self.info.labels
+                pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_classify_image, self._handle.pointer, p,
+                                            picture._handle.pointer)
+            else:
+                names = labels
+                array = (ctypes.c_char_p * len(labels))(*(c_text(t, "a label") for t in labels))
+                pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_classify_labels, self._handle.pointer, p,
+                                            picture._handle.pointer, array, len(labels),
+                                            None if template is None else c_text(template, "template"))
+        return self._ranked(names, pointer, top)
+
+    def classify_text(self, text: str, *, top: Optional[int] = None) -> List[Tuple[str, float]]:
+        """The model's own classes for a text, as classify()."""
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_classify_text, self._handle.pointer, p, c_text(text, "text"))
+        return self._ranked(self.info.labels, pointer, top)
+
+    @staticmethod
+    def _ranked(names: Sequence[str], pointer: Any, top: Optional[int]) -> List[Tuple[str, float]]:
         probabilities = array_of(Handle(pointer, lib.mm_tensor_release))
         order = np.argsort(-probabilities, kind="stable")[:top]
-        return [(self.info.labels[i], float(probabilities[i])) for i in order]
+        return [(names[i], float(probabilities[i])) for i in order]
 
     def __repr__(self) -> str:
         return f"<libmm.Model {self.info.class_name}, {self.info.parameters} parameters>"

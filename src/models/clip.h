@@ -1,0 +1,9 @@
+/* Two towers joined at the top. SPDX-License-Identifier: MIT */
+#ifndef MMI_CLIP_H
+#define MMI_CLIP_H
+
+#include "model.h"
+
+extern const mmi_architecture mmi_clip, mmi_siglip, mmi_siglip2;
+
+#endif

@@ -1,0 +1,81 @@
+/* A stack of encoder blocks, as text and vision encoders have it: its configuration, its weights, its loop. The rows of a layer stand in one
+ * order of slots in every architecture's table, and architectures whose files name a layer's tensors alike share the names.
+ * SPDX-License-Identifier: MIT */
+#ifndef MMI_ENCODER_STACK_H
+#define MMI_ENCODER_STACK_H
+
+#include "graph.h"
+#include "io.h"
+#include "kernels.h"
+
+/* Slots of a stack, counted from its first. */
+enum {
+    MMI_STACK_NORM1, MMI_STACK_NORM1_BIAS, MMI_STACK_Q, MMI_STACK_Q_BIAS, MMI_STACK_K, MMI_STACK_K_BIAS, MMI_STACK_V, MMI_STACK_V_BIAS,
+    MMI_STACK_O, MMI_STACK_O_BIAS, MMI_STACK_NORM2, MMI_STACK_NORM2_BIAS, MMI_STACK_UP, MMI_STACK_UP_BIAS, MMI_STACK_DOWN, MMI_STACK_DOWN_BIAS,
+    MMI_STACK_SCALE1, MMI_STACK_SCALE2, MMI_STACK_SLOTS
+};
+
+/* Rows of a layer: NAME(part) makes the name of a tensor of it ("layers.%." part), where query, key and value, the output projection, both
+ * norms and both linear layers are called so; C and I stand for the letters of hidden and intermediate size, `qkv_bias` for the feature of
+ * their biases. */
+#define MMI_STACK_ROWS(first, NAME, q, k, v, o, norm1, norm2, up, down, C, I, qkv_bias, flags)            \
+    {(first) + MMI_STACK_NORM1, NAME(norm1 ".weight"), NULL, C, 0, flags},                                \
+    {(first) + MMI_STACK_NORM1_BIAS, NAME(norm1 ".bias"), NULL, C, 0, flags},                             \
+    {(first) + MMI_STACK_Q, NAME(q ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_Q_BIAS, NAME(q ".bias"), NULL, C, qkv_bias, flags},                              \
+    {(first) + MMI_STACK_K, NAME(k ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_K_BIAS, NAME(k ".bias"), NULL, C, qkv_bias, flags},                              \
+    {(first) + MMI_STACK_V, NAME(v ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_V_BIAS, NAME(v ".bias"), NULL, C, qkv_bias, flags},                              \
+    {(first) + MMI_STACK_O, NAME(o ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_O_BIAS, NAME(o ".bias"), NULL, C, 0, flags},                                     \
+    {(first) + MMI_STACK_NORM2, NAME(norm2 ".weight"), NULL, C, 0, flags},                                \
+    {(first) + MMI_STACK_NORM2_BIAS, NAME(norm2 ".bias"), NULL, C, 0, flags},                             \
+    {(first) + MMI_STACK_UP, NAME(up ".weight"), NULL, I "," C, 0, flags},                                \
+    {(first) + MMI_STACK_UP_BIAS, NAME(up ".bias"), NULL, I, 0, flags},                                   \
+    {(first) + MMI_STACK_DOWN, NAME(down ".weight"), NULL, C "," I, 0, flags},                            \
+    {(first) + MMI_STACK_DOWN_BIAS, NAME(down ".bias"), NULL, C, 0, flags}
+
+/* As ViT's and CLIP's files name them. */
+#define MMI_STACK_ROWS_VIT(first, NAME, C, I, qkv_bias, flags)                                                                  \
+    MMI_STACK_ROWS(first, NAME, "attention.attention.query", "attention.attention.key", "attention.attention.value",            \
+                   "attention.output.dense", "layernorm_before", "layernorm_after", "intermediate.dense", "output.dense", C, I, \
+                   qkv_bias, flags)
+#define MMI_STACK_ROWS_CLIP(first)                                                                                                       \
+    MMI_STACK_ROWS(first, MMI_CLIP_LAYER, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "layer_norm1", \
+                   "layer_norm2", "mlp.fc1", "mlp.fc2", "C", "I", 0, 0)
+#define MMI_VIT_LAYER(part) "encoder.layer.%." part
+#define MMI_CLIP_LAYER(part) "encoder.layers.%." part
+
+typedef struct {
+    int64_t layers, hidden, heads, intermediate;
+    float eps;
+    mmi_activation act;
+} mmi_stack_config;
+
+/* Keys of config.json; NULL: not read. */
+typedef struct {
+    const char *layers, *hidden, *heads, *intermediate, *eps, *act;
+} mmi_stack_keys;
+
+extern const mmi_stack_keys mmi_stack_usual_keys; /* num_hidden_layers, hidden_size, ... */
+
+/* Reads and checks; an absent key leaves what *c holds, or is an error when that is 0. */
+mm_status mmi_stack_config_read(mm_context *ctx, const mmi_json *doc, const mmi_json_node *root, const mmi_stack_keys *keys, mmi_stack_config *c);
+
+/* The hidden size divides into heads that the attention takes; `where` names the file in the message. */
+mm_status mmi_stack_config_check(mm_context *ctx, const char *where, const mmi_stack_config *c);
+
+typedef struct {
+    int first;       /* slot */
+    int post_norm;   /* see mmi_encoder_block_spec */
+    int gated;       /* feed-forward */
+    int causal;
+    mmi_value bias;  /* of the attention, 0 for none */
+    int silent;      /* its states are not the model's hidden_states */
+} mmi_stack_spec;
+
+/* x [B, T, C] through all layers, within the segments of `io`; gives hidden_states.0 to hidden_states.<layers>. */
+mmi_value mmi_encoder_stack(mmi_io *io, mmi_value x, const mmi_stack_config *c, const mmi_stack_spec *spec);
+
+#endif
