@@ -30,6 +30,8 @@ void mmi_graph_destroy(mmi_graph *g)
 {
     if (!g) return;
     for (size_t i = 0; i < g->n_nodes; i++) mmi_free(g->nodes[i].inputs);
+    for (size_t i = 0; i < g->n_values; i++)
+        if (g->values[i].owned) mmi_free(g->values[i].data);
     mmi_free(g->nodes);
     mmi_free(g->values);
     mmi_free(g->arena);
@@ -90,6 +92,20 @@ mmi_value mmi_graph_input(mmi_graph *g, const char *name, int32_t dtype, int32_t
     mmi_value_info *v = new_value(g, MMI_VALUE_INPUT, dtype, rank, shape, &out);
     if (v) v->name = name;
     return out;
+}
+
+mmi_value mmi_graph_constant(mmi_graph *g, int32_t dtype, int32_t rank, const int64_t *shape, void **data)
+{
+    mmi_value out;
+    mmi_value_info *v = new_value(g, MMI_VALUE_INPUT, dtype, rank, shape, &out);
+
+    *data = NULL;
+    if (!v) return 0;
+    v->data = *data = mmi_alloc_array(g->ctx, (size_t)mmi_graph_elements(g, out), 4);
+    v->owned = v->data != NULL;
+    if (v->owned) return out;
+    g->status = MM_E_NOMEM;
+    return 0;
 }
 
 mmi_value mmi_graph_weight(mmi_graph *g, const mmi_weight *w)

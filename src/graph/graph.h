@@ -42,6 +42,7 @@ typedef struct {
     int last_use;    /* node index, of the base; set by plan */
     size_t place;    /* offset in the arena, of a node's value; set by plan */
     void *data;      /* where the elements are during a run, of a base */
+    int owned;       /* data is the graph's: a constant */
 } mmi_value_info;
 
 /* Sizes that an op asks for beside its output: shared by all its tasks, and for each worker. */
@@ -102,6 +103,8 @@ mm_status mmi_graph_create(mm_context *ctx, mmi_graph **out);
 void mmi_graph_destroy(mmi_graph *g); /* NULL allowed */
 mmi_value mmi_graph_input(mmi_graph *g, const char *name, int32_t dtype, int32_t rank, const int64_t *shape);
 mmi_value mmi_graph_weight(mmi_graph *g, const mmi_weight *w); /* NULL weight: value 0 */
+/* Elements that are known while building, f32 or i32: an input that the graph keeps. *data is to be filled; NULL after a failure. */
+mmi_value mmi_graph_constant(mmi_graph *g, int32_t dtype, int32_t rank, const int64_t *shape, void **data);
 void mmi_graph_output(mmi_graph *g, const char *name, mmi_value v);
 
 /* For op files. A node with a contiguous output of this dtype and shape; NULL after a failure. */

@@ -282,6 +282,20 @@ mmi_value mmi_l2_normalize(mmi_graph *g, mmi_value x)
     return n ? n->output : 0;
 }
 
+/* A sequence's rows where each section of the frequencies follows a stream of its own; i[1] is how many, i[2..] are their ends. */
+static void stream_angles(const mmi_node *n, const int32_t *positions, const int64_t *shape, const float *inverse, float *y)
+{
+    const int64_t half = shape[3];
+
+    for (int64_t t = 0; t < shape[1]; t++, y += 2 * half)
+        for (int64_t s = 0, i = 0; s < n->i[1]; s++)
+            for (; i < n->i[2 + s]; i++) {
+                float angle = (float)positions[s * shape[0] * shape[1] + t] * inverse[i];
+                y[i] = cosf(angle) * n->f[0];
+                y[half + i] = sinf(angle) * n->f[0];
+            }
+}
+
 static mm_status run_rope_table(mmi_run *run, const mmi_node *n)
 {
     const int32_t *positions = mmi_run_i32(run, n->inputs[0]);
@@ -292,6 +306,11 @@ static mm_status run_rope_table(mmi_run *run, const mmi_node *n)
 
     for (int64_t b = 0; b < shape[0]; b++, positions += shape[1]) {
         const float *inverse = frequencies;
+        if (n->i[1]) {
+            stream_angles(n, positions, shape, inverse, y);
+            y += shape[1] * 2 * (int64_t)half;
+            continue;
+        }
         if (n->i[0]) { /* by the length of this text, whatever its neighbours' */
             int64_t length = (int64_t)run->values.length;
             for (int64_t t = 0; t < shape[1] && length <= n->i[0]; t++) length = positions[t] >= length ? (int64_t)positions[t] + 1 : length;
@@ -330,6 +349,27 @@ static mmi_value rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse
 mmi_value mmi_rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, float scale)
 {
     return rope_table(g, positions, inverse_frequencies, 0, scale);
+}
+
+mmi_value mmi_rope_table_streams(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, const int64_t *sections, float scale)
+{
+    mmi_value in[2] = {positions, inverse_frequencies};
+    const mmi_value_info *p, *f;
+    int64_t end = 0;
+    mmi_node *n;
+
+    if (g->status) return 0;
+    p = mmi_graph_look(g, positions);
+    f = mmi_graph_look(g, inverse_frequencies);
+    for (int64_t s = 0; p->rank == 3 && s < p->shape[0] && s < MMI_ROPE_STREAMS; s++) end += sections[s];
+    if (p->dtype != MM_DTYPE_I32 || p->rank != 3 || p->shape[0] > MMI_ROPE_STREAMS || f->rank != 1 || f->shape[0] != end)
+        return mmi_graph_fail(g, MM_E_SHAPE, "a rotary table needs i32 positions [streams, B, T] and frequencies for all sections");
+    n = mmi_graph_node(g, &rope_table_op, in, 2, MM_DTYPE_F32, 4, (int64_t[]){p->shape[1], p->shape[2], 2, end});
+    if (!n) return 0;
+    n->i[1] = mmi_graph_look(g, positions)->shape[0];
+    for (int64_t s = 0; s < n->i[1]; s++) n->i[2 + s] = sections[s] + (s ? n->i[1 + s] : 0);
+    n->f[0] = scale;
+    return n->output;
 }
 
 mmi_value mmi_rope_table_by_length(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, int64_t context, float scale)

@@ -26,6 +26,9 @@ mmi_value mmi_l2_normalize(mmi_graph *g, mmi_value x); /* rows to unit length; a
 mmi_value mmi_rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, float scale);
 /* The same, where frequencies [2, half] hold a row for texts of at most `context` tokens and one for longer ones. */
 mmi_value mmi_rope_table_by_length(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, int64_t context, float scale);
+/* Positions [streams, B, T]: section s of the frequencies, sections[s] of them, turns by stream s (M-RoPE: arXiv:2409.12191, section 2.1). */
+enum { MMI_ROPE_STREAMS = 3 }; /* at most */
+mmi_value mmi_rope_table_streams(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, const int64_t *sections, float scale);
 mmi_value mmi_rope(mmi_graph *g, mmi_value x, mmi_value table, int neox);
 
 #endif

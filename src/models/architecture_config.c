@@ -9,7 +9,7 @@ static mm_status kind_of(mm_context *ctx, const char *where, const char *name, s
     static const struct {
         const char *name;
         mmi_rope_kind kind;
-    } kinds[] = {{"default", MMI_ROPE_DEFAULT}, {"none", MMI_ROPE_DEFAULT}, {"linear", MMI_ROPE_LINEAR}, {"dynamic", MMI_ROPE_DYNAMIC},
+    } kinds[] = {{"default", MMI_ROPE_DEFAULT}, {"none", MMI_ROPE_DEFAULT}, {"mrope", MMI_ROPE_DEFAULT}, {"linear", MMI_ROPE_LINEAR}, {"dynamic", MMI_ROPE_DYNAMIC},
                  {"yarn", MMI_ROPE_YARN}, {"llama3", MMI_ROPE_LLAMA3}, {"longrope", MMI_ROPE_LONG}, {"su", MMI_ROPE_LONG}};
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

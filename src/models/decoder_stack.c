@@ -46,7 +46,7 @@ static void assume(mm_model *m, const mmi_decoder_defaults *d)
     c->head_dim = d->head_dim;
     c->act = d->act;
     c->tied = d->tied;
-    c->eps = 1e-6;
+    c->eps = d->eps > 0 ? d->eps : 1e-6;
     c->ropes = 1;
     c->rope_neox = 1;
 }
@@ -91,10 +91,31 @@ mm_status mmi_decoder_from_json(mm_context *ctx, mm_model *m, const mmi_json *do
     if ((st = mmi_json_i64(ctx, doc, root, "max_position_embeddings", 0, 1, 1 << 26, &info->context))) return st;
     if ((st = mmi_json_f64(ctx, doc, root, "rms_norm_eps", 0, 0, 1, &c->eps))) return st;
     if ((st = mmi_json_bool(ctx, doc, root, "tie_word_embeddings", 0, &c->tied))) return st;
+    if (m->part_tied) c->tied = 1;
     if ((st = mmi_config_activation(ctx, doc, root, "hidden_act", &c->act))) return st;
     if ((st = mmi_rope_from_json(ctx, doc, root, (double)info->context, &c->rope[0], &partial))) return st;
     c->rotary_dim = (int64_t)((double)c->head_dim * partial);
     return finish(ctx, m, mmi_json_name(doc));
+}
+
+mm_status mmi_decoder_sections(mm_context *ctx, mm_model *m, const mmi_json *doc)
+{
+    const mmi_json_node *root = mmi_json_root(doc), *s = mmi_json_get(mmi_json_get(root, "rope_parameters"), "mrope_section"), *item;
+    mmi_decoder_config *c = m->config;
+    int64_t sum = 0;
+
+    if (!s) s = mmi_json_get(mmi_json_get(root, "rope_scaling"), "mrope_section"); /* before transformers 5 */
+    item = mmi_json_kind_of(s) == MMI_JSON_ARRAY ? mmi_json_first(s) : NULL;
+    for (int i = 0; i < 3; i++, item = mmi_json_next(item)) {
+        if (!item || !mmi_json_integer(item, &c->sections[i]) || c->sections[i] < 1 || c->sections[i] > 256)
+            return mmi_fail(ctx, MM_E_FORMAT, "%s: mrope_section must list three numbers of 1 to 256", mmi_json_name(doc));
+        sum += c->sections[i];
+    }
+    if (item || sum != c->rotary_dim / 2)
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: mrope_section makes %lld pairs, the heads have %lld", mmi_json_name(doc), (long long)sum,
+                        (long long)c->rotary_dim / 2);
+    m->info.position_streams = 3;
+    return MM_OK;
 }
 
 mm_status mmi_decoder_attention_bias(mm_context *ctx, mm_model *m, const mmi_json *doc)
@@ -306,8 +327,19 @@ static mmi_value rope_table(mmi_io *io, mmi_value positions, size_t r)
     int64_t row = r ? mmi_rope_rows(&c->rope[0]) : 0;
     mmi_value frequencies = mmi_graph_weight(io->g, &io->model->inverse_frequencies);
 
+    if (mmi_graph_look(io->g, positions)->rank == 3)
+        return mmi_rope_table_streams(io->g, positions, mmi_select(io->g, frequencies, 0, row), c->sections, c->rope_scale[r]);
+
     if (mmi_rope_rows(&c->rope[r]) == 1) return mmi_rope_table(io->g, positions, mmi_select(io->g, frequencies, 0, row), c->rope_scale[r]);
     return mmi_rope_table_by_length(io->g, positions, mmi_slice(io->g, frequencies, 0, row, 2), (int64_t)c->rope[r].original_context, c->rope_scale[r]);
+}
+
+/* [B, T]; or [3, B, T] for a model with sections, which are equal in a text. */
+static mmi_value position_ids(mmi_io *io)
+{
+    mmi_value v = mmi_io_input(io, "position_ids");
+    int streams = io->model->info.position_streams == 3 && v && mmi_graph_look(io->g, v)->rank == 3;
+    return mmi_io_require(io, "position_ids", MM_DTYPE_I32, 2 + streams);
 }
 
 void mmi_decoder_build(mmi_io *io)
@@ -319,7 +351,7 @@ void mmi_decoder_build(mmi_io *io)
     mmi_norm_spec norm = norm_of(io, MMI_DEC_NORM, -1);
 
     if (!x) return;
-    positions = mmi_io_require(io, "position_ids", MM_DTYPE_I32, 2);
+    positions = position_ids(io);
     mask = mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2);
     bias = mask ? mmi_mask_bias(g, mask) : 0;
     for (size_t r = 0; r < c->ropes && !g->status; r++) ropes[r] = rope_table(io, positions, r);

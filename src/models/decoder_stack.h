@@ -27,6 +27,7 @@ typedef struct {
     uint8_t local[MMI_DECODER_LAYERS];
     mmi_rope_spec rope[2];    /* of global layers; of local ones where `ropes` is 2 */
     size_t ropes;
+    int64_t sections[3];      /* of the frequencies, that turn by time, height and width (M-RoPE); 0: all by one position */
     float rope_scale[2];
     int rope_neox;
 } mmi_decoder_config;
@@ -39,6 +40,7 @@ typedef struct {
     int64_t context;
     mmi_activation act;
     int tied;
+    double eps;               /* 0: 1e-6 */
 } mmi_decoder_defaults;
 
 /* Slots of the weights, and bits of features that rows depend on. */
@@ -90,6 +92,9 @@ mm_status mmi_decoder_from_gguf(mm_context *ctx, mm_model *m, const mmi_gguf *f,
 /* attention_bias, of all four projections. */
 mm_status mmi_decoder_attention_bias(mm_context *ctx, mm_model *m, const mmi_json *doc);
 
+/* mrope_section, which must be there: positions come in three streams. */
+mm_status mmi_decoder_sections(mm_context *ctx, mm_model *m, const mmi_json *doc);
+
 /* Layers from `first` on are local, but for each period-th (0: none is spared). */
 void mmi_decoder_local_layers(mm_model *m, int64_t first, int64_t period);
 
@@ -99,7 +104,7 @@ mm_status mmi_decoder_window(mm_context *ctx, mm_model *m, const mmi_json *doc, 
 mm_status mmi_decoder_layer_types(mm_context *ctx, mm_model *m, const mmi_json *doc);
 mm_status mmi_decoder_window_from_gguf(mm_context *ctx, mm_model *m, const mmi_gguf *f, const char *arch);
 
-/* The architecture's dimension, prepare and build. The graph takes input_ids [B, T] or inputs_embeds [B, T, C], position_ids [B, T] and,
+/* The architecture's dimension, prepare and build. The graph takes input_ids [B, T] or inputs_embeds [B, T, C], position_ids [B, T] (or [3, B, T]) and,
  * without a cache, attention_mask [B, T]; it gives last_hidden_state [B, T, C] and logits [B, T, V]. Within a whole it gives, for
  * "inputs_embeds" alone, the embeddings of input_ids. */
 int64_t mmi_decoder_dimension(const mm_model *m, char letter);

@@ -72,6 +72,109 @@ static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map 
     return add_input(ctx, io, name, MM_DTYPE_I32, 2, shape);
 }
 
+/* An input as it was converted; NULL: not given, or of another kind. */
+static const void *find_input(const mm_tensor_map *inputs, void *const *data, const char *name, int integers, int32_t rank, const int64_t **shape)
+{
+    for (size_t i = 0; i < mm_tensor_map_count(inputs); i++) {
+        const mm_tensor *t = mm_tensor_map_at(inputs, i);
+        if (strcmp(mm_tensor_map_name(inputs, i), name)) continue;
+        *shape = mm_tensor_shape(t);
+        return is_integer(mm_tensor_dtype(t)) == integers && mm_tensor_rank(t) == rank ? data[i] : NULL;
+    }
+    return NULL;
+}
+
+/* The media that stand in a row of ids: each run of placeholders is one, in the order of its kind's grids. */
+typedef struct {
+    const char *name;
+    const int32_t *grids; /* [count, 3] */
+    const float *seconds; /* [count] of a grid step of time, NULL: one each */
+    size_t count, next;
+    int32_t token;
+} media_input;
+
+static mm_status media_of_row(mm_context *ctx, media_input kinds[2], const int32_t *ids, size_t count, mmi_medium *media, size_t *n_media)
+{
+    int32_t last = -1;
+
+    *n_media = 0;
+    for (size_t i = 0; i < count; last = ids[i++])
+        for (int k = 0; k < 2; k++) {
+            media_input *kind = &kinds[k];
+            mmi_medium *m = &media[*n_media];
+            if (ids[i] != kind->token || ids[i] == last) continue;
+            if (kind->next == kind->count)
+                return mmi_fail(ctx, MM_E_ARGUMENT, "input_ids holds more runs of token %d than the %zu of %s", kind->token, kind->count, kind->name);
+            *m = (mmi_medium){.modality = k ? MMI_VIDEO : MMI_IMAGE, .rate = 1};
+            for (int d = 0; d < 3; d++) m->grid[d] = kind->grids[3 * kind->next + (size_t)d];
+            if (kind->seconds) m->rate = 1.0 / (double)kind->seconds[kind->next];
+            kind->next++;
+            ++*n_media;
+        }
+    return MM_OK;
+}
+
+/* Positions [3, B, T] of ids with media among them, as the architecture has them; hidden tokens are left out and stand at 0. */
+static mm_status media_positions(mm_context *ctx, const mm_model *m, media_input kinds[2], const int32_t *ids, const int32_t *mask, size_t B,
+                                 size_t T, int32_t *out)
+{
+    int32_t *row = mmi_alloc_array(ctx, T, sizeof *row), *where = mmi_alloc_array(ctx, T, sizeof *where), next;
+    int32_t *streams = mmi_alloc_array(ctx, 3 * T, sizeof *streams);
+    mmi_medium *media = mmi_alloc_array(ctx, T, sizeof *media);
+    size_t n_media = 0;
+    mm_status st = row && where && streams && media ? MM_OK : MM_E_NOMEM;
+
+    memset(out, 0, 3 * B * T * sizeof *out);
+    for (size_t b = 0; b < B && !st; b++) {
+        size_t count = 0;
+        for (size_t t = 0; t < T; t++) {
+            if (mask && !mask[b * T + t]) continue;
+            row[count] = ids[b * T + t];
+            where[count++] = (int32_t)t;
+        }
+        next = 0;
+        st = media_of_row(ctx, kinds, row, count, media, &n_media);
+        if (!st) st = m->arch->positions(ctx, m, row, count, media, n_media, &next, streams);
+        for (size_t i = 0; i < 3 * count && !st; i++) out[(i / count * B + b) * T + (size_t)where[i % count]] = streams[i];
+    }
+    mmi_free(row);
+    mmi_free(where);
+    mmi_free(streams);
+    mmi_free(media);
+    return st;
+}
+
+/* position_ids [3, B, T] of input_ids with media, where the model has its own way to place them and was not given them. */
+static mm_status add_media_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, void **data)
+{
+    const mm_model *m = io->model;
+    media_input kinds[2] = {{.name = "image_grid_thw", .token = m->info.image_token}, {.name = "video_grid_thw", .token = m->info.video_token}};
+    const int64_t *shape = NULL, *other = NULL;
+    const int32_t *ids = find_input(inputs, data, "input_ids", 1, 2, &shape), *mask;
+    int64_t streams[3] = {3};
+    int32_t *p;
+    mm_status st;
+
+    for (int k = 0; k < 2; k++) {
+        kinds[k].grids = find_input(inputs, data, kinds[k].name, 1, 2, &other);
+        if (!kinds[k].grids) continue;
+        if (other[1] != 3) return mmi_fail(ctx, MM_E_SHAPE, "%s has rows of %lld, expected time, height and width", kinds[k].name, (long long)other[1]);
+        kinds[k].count = (size_t)other[0];
+    }
+    if (!ids || !(kinds[0].grids || kinds[1].grids)) return MM_OK;
+    if (shape[1] > INT32_MAX) return mmi_fail(ctx, MM_E_LIMIT, "an input of %lld tokens", (long long)shape[1]);
+    kinds[1].seconds = find_input(inputs, data, "second_per_grid_ts", 0, 1, &other);
+    if (kinds[1].seconds && (size_t)other[0] != kinds[1].count)
+        return mmi_fail(ctx, MM_E_SHAPE, "second_per_grid_ts has %lld elements for %zu videos", (long long)other[0], kinds[1].count);
+    mask = find_input(inputs, data, "attention_mask", 1, 2, &other);
+    if (mask && memcmp(other, shape, 2 * sizeof *shape)) mask = NULL; /* the builder refuses it */
+    memcpy(streams + 1, shape, 2 * sizeof *shape);
+    p = data[io->n_inputs] = mmi_alloc_array(ctx, (size_t)(shape[0] * shape[1]), 3 * sizeof *p);
+    if (!p) return MM_E_NOMEM;
+    st = media_positions(ctx, m, kinds, ids, mask, (size_t)shape[0], (size_t)shape[1], p);
+    return st ? st : add_input(ctx, io, "position_ids", MM_DTYPE_I32, 3, streams);
+}
+
 static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outputs)
 {
     mm_status st = mm_tensor_map_create(ctx, outputs);
@@ -112,9 +215,12 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
         if (!st) st = convert(ctx, name, t, &data[i]);
         if (!st) st = add_input(ctx, &io, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t));
     }
-    if (!st && m->info.vocabulary) st = add_positions(ctx, &io, inputs, mm_tensor_map_get(inputs, "input_ids") ? "input_ids" : "inputs_embeds", "position_ids", data);
+    if (!st && m->arch->positions && !mm_tensor_map_get(inputs, "position_ids")) st = add_media_positions(ctx, &io, inputs, data);
+    if (!st && m->info.vocabulary && io.n_inputs == given)
+        st = add_positions(ctx, &io, inputs, mm_tensor_map_get(inputs, "input_ids") ? "input_ids" : "inputs_embeds", "position_ids", data);
     if (!st && m->info.ids_input) st = add_positions(ctx, &io, inputs, "decoder_input_ids", "decoder_position_ids", data);
     if (st) goto cleanup;
+    for (size_t i = 0; i < io.n_inputs; i++) mmi_graph_bind(io.g, io.inputs[i].value, data[i]); /* some shape the graph by their values */
     m->arch->build(&io);
     if ((st = mmi_graph_plan(io.g))) goto cleanup;
     for (size_t i = 0; i < given; i++)
@@ -122,7 +228,6 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
             st = mmi_fail(ctx, MM_E_ARGUMENT, "%s does not take an input %s", m->class_name, io.inputs[i].name);
             goto cleanup;
         }
-    for (size_t i = 0; i < io.n_inputs; i++) mmi_graph_bind(io.g, io.inputs[i].value, data[i]);
     st = mmi_graph_run(io.g, cross ? &values : NULL);
     if (!st && outputs) st = collect(ctx, &io, outputs);
 cleanup:

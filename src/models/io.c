@@ -36,6 +36,12 @@ mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t ra
     return mmi_graph_fail(io->g, MM_E_ARGUMENT, "input %s is missing", name);
 }
 
+const int32_t *mmi_io_values(mmi_io *io, const char *name)
+{
+    mmi_value v = mmi_io_input(io, name);
+    return v && !io->g->status ? mmi_graph_look(io->g, v)->data : NULL;
+}
+
 int mmi_io_wants(const mmi_io *io, const char *name)
 {
     return !io->wanted || mmi_io_asked(io, name);
@@ -112,6 +118,11 @@ void mmi_io_give(mmi_io *io, const char *name, mmi_value v)
 void mmi_io_build(mmi_io *io)
 {
     if (!io->g->status) io->model->arch->build(io);
+}
+
+void mmi_io_pass(mmi_io *io, const mmi_io *part)
+{
+    for (size_t i = 0; i < part->n_outputs; i++) mmi_io_output(io, part->outputs[i].name, part->outputs[i].value);
 }
 
 mmi_value mmi_io_weight(mmi_io *io, int slot, int64_t layer) { return mmi_graph_weight(io->g, mmi_model_weight(io->model, slot, layer)); }

@@ -30,6 +30,7 @@ struct mmi_io {
 mmi_value mmi_io_input(mmi_io *io, const char *name);   /* 0: not given */
 mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* fails the graph when absent or of another kind */
 mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* 0 when absent; fails when of another kind */
+const int32_t *mmi_io_values(mmi_io *io, const char *name); /* of a small integer input that shapes the graph; NULL: not known yet */
 int mmi_io_wants(const mmi_io *io, const char *name);
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
 const char *mmi_io_asked(const mmi_io *io, const char *name); /* the name in `wanted`, NULL where it is not named there */
@@ -43,6 +44,7 @@ mmi_value mmi_io_last(const mmi_io *io, mmi_value x); /* x [B, T, C], or its las
 void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *wanted);
 void mmi_io_give(mmi_io *io, const char *name, mmi_value v); /* v 0: nothing */
 void mmi_io_build(mmi_io *io);
+void mmi_io_pass(mmi_io *io, const mmi_io *part); /* the part's outputs are the whole's */
 
 mmi_value mmi_io_weight(mmi_io *io, int slot, int64_t layer); /* a weight as a graph value; 0 when absent */
 

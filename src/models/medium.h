@@ -15,6 +15,7 @@ typedef struct {
     mm_tensor_map *inputs; /* as the processor made them for this one medium: pixel_values, image_grid_thw, ... */
     int64_t rows, cols;    /* tiles of a picture that was split, 0: was not */
     int64_t grid[3];       /* patches of time, height and width, 0: no such grid */
+    size_t tokens;         /* that stand for it among those of the text, once it was encoded */
     double rate;           /* of a video: grid steps of time in a second */
 } mmi_medium;
 

@@ -332,22 +332,26 @@ static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi
     const mmi_part_row *row = &m->arch->parts[index];
     const mmi_architecture *arch;
     const char *type = row->type, *class_name;
+    const mmi_json *use;
     mmi_json *own = NULL;
     mm_status st = mmi_json_part(ctx, config, row->config, &own);
 
-    if (!st && !own) st = mmi_fail(ctx, MM_E_FORMAT, "%s: %s is missing", mmi_json_name(config), row->config);
-    if (!st) st = mmi_json_text(ctx, own, mmi_json_root(own), "model_type", !row->type, &type);
+    use = !own && row->flat ? config : own;
+    if (!st && !use) st = mmi_fail(ctx, MM_E_FORMAT, "%s: %s is missing", mmi_json_name(config), row->config);
+    if (!st && !type) st = mmi_json_text(ctx, config, mmi_json_root(config), "model_type", 1, &type);
+    if (!st) st = mmi_json_text(ctx, use, mmi_json_root(use), "model_type", 0, &type);
     if (st) goto cleanup;
     class_name = mmi_registry_class_of(type, row->role);
     arch = class_name ? mmi_registry_find_class(class_name) : NULL;
     if (!arch || arch->n_parts) {
-        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: model_type \"%.60s\" is not supported there", mmi_json_name(own), type);
+        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: model_type \"%.60s\" is not supported there", mmi_json_name(use), type);
         goto cleanup;
     }
     if ((st = model_new(ctx, m->path, m->format, &m->parts[index]))) goto cleanup;
     m->parts[index]->part_prefixes = row->prefixes;
+    m->parts[index]->part_tied = mmi_json_true(mmi_json_get(mmi_json_root(config), "tie_word_embeddings"));
     if ((st = adopt_architecture(ctx, m->parts[index], arch, class_name, strlen(class_name)))) goto cleanup;
-    st = read_configuration(ctx, m->parts[index], own);
+    st = read_configuration(ctx, m->parts[index], use);
 cleanup:
     mmi_json_destroy(own);
     return st;

@@ -49,9 +49,10 @@ typedef enum { MMI_ROLE_ENCODER, MMI_ROLE_DECODER } mmi_role;
 /* A model within a model: a tower or a language model, of an architecture of its own that its own configuration names. */
 typedef struct {
     const char *config;          /* the member of config.json that configures it, "text_config" */
-    const char *type;            /* model_type to assume when that names none; NULL: it must */
+    const char *type;            /* model_type to assume when that names none; NULL: the whole's */
     mmi_role role;
     const char *const *prefixes; /* that its tensor names carry before those of its own architecture, NULL at the end */
+    int flat;                    /* where that member is absent, the keys stand in config.json itself */
 } mmi_part_row;
 
 enum { MMI_MAX_PARTS = 4 };
@@ -138,6 +139,7 @@ struct mm_model {
     const mmi_architecture *arch;
     struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them */
     const char *const *part_prefixes;      /* of a part: see mmi_part_row; NULL: none */
+    int part_tied;                         /* of a part: the whole's configuration ties its head to its embeddings */
     char *class_name;        /* from config.json or general.architecture */
     char *path;
     char *format;            /* "safetensors" or "gguf" */

@@ -1,7 +1,9 @@
 /* Qwen2: Yang et al. 2024 (arXiv:2407.10671), and Qwen2.5. Llama with biases on queries, keys and values, and where asked a sliding
- * window in the upper layers.
+ * window in the upper layers. Also the text part of Qwen2-VL and Qwen2.5-VL, with positions of three streams.
  * SPDX-License-Identifier: MIT */
 #include "qwen2.h"
+
+#include <string.h>
 
 #include "decoder_stack.h"
 
@@ -26,17 +28,24 @@ mm_status mmi_qwen_windows(mm_context *ctx, mm_model *m, const mmi_json *doc)
     return mmi_decoder_layer_types(ctx, m, doc);
 }
 
+static const mmi_decoder_defaults vl_defaults = {
+    .vocabulary = 152064, .hidden = 8192, .layers = 80, .intermediate = 29568, .heads = 64, .key_heads = 8, .context = 32768, .act = MMI_ACT_SILU,
+    .eps = 1e-5,
+};
+
 static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
-    mm_status st = mmi_decoder_from_json(ctx, m, doc, &defaults);
+    int vl = !strcmp(m->class_name, "Qwen2VLTextModel");
+    mm_status st = mmi_decoder_from_json(ctx, m, doc, vl ? &vl_defaults : &defaults);
 
     m->info.features |= MMI_DEC_QKV_BIASES;
+    if (!st && vl) st = mmi_decoder_sections(ctx, m, doc);
     return st ? st : mmi_qwen_windows(ctx, m, doc);
 }
 
 static mm_status read_gguf(mm_context *ctx, mm_model *m, const mmi_gguf *f) { return mmi_decoder_from_gguf(ctx, m, f, "qwen2", &defaults); }
 
-static const char *const classes[] = {"Qwen2ForCausalLM", NULL};
+static const char *const classes[] = {"Qwen2ForCausalLM", "Qwen2VLTextModel", NULL};
 
 const mmi_architecture mmi_qwen2 = {
     .name = "qwen2", .classes = classes, .gguf = "qwen2", .prefixes = mmi_decoder_prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,

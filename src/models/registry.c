@@ -16,9 +16,12 @@
 #include "gemma3.h"
 #include "gpt2.h"
 #include "llama.h"
+#include "llava.h"
 #include "mistral.h"
 #include "phi3.h"
 #include "qwen2.h"
+#include "qwen2_vl.h"
+#include "qwen2_vl_vision.h"
 #include "qwen3.h"
 #include "siglip_vision.h"
 #include "t5.h"
@@ -32,6 +35,7 @@ static const mmi_architecture *const architectures[] = {
     &mmi_clip_text, &mmi_clip_vision, &mmi_siglip_text, &mmi_siglip_vision, &mmi_siglip2_vision, &mmi_clip, &mmi_siglip, &mmi_siglip2,
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
+    &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision,
 };
 
 const mmi_architecture *mmi_registry_find_class(const char *class_name)
@@ -69,6 +73,14 @@ static const struct {
     {"mistral", MMI_ROLE_DECODER, "MistralForCausalLM"},
     {"phi3", MMI_ROLE_DECODER, "Phi3ForCausalLM"},
     {"qwen2", MMI_ROLE_DECODER, "Qwen2ForCausalLM"},
+    {"qwen2_5_vl", MMI_ROLE_DECODER, "Qwen2VLTextModel"},
+    {"qwen2_5_vl", MMI_ROLE_ENCODER, "Qwen2_5_VisionTransformerPretrainedModel"},
+    {"qwen2_5_vl_text", MMI_ROLE_DECODER, "Qwen2VLTextModel"},
+    {"qwen2_5_vl_vision", MMI_ROLE_ENCODER, "Qwen2_5_VisionTransformerPretrainedModel"},
+    {"qwen2_vl", MMI_ROLE_DECODER, "Qwen2VLTextModel"},
+    {"qwen2_vl", MMI_ROLE_ENCODER, "Qwen2VisionTransformerPretrainedModel"},
+    {"qwen2_vl_text", MMI_ROLE_DECODER, "Qwen2VLTextModel"},
+    {"qwen2_vl_vision", MMI_ROLE_ENCODER, "Qwen2VisionTransformerPretrainedModel"},
     {"qwen3", MMI_ROLE_DECODER, "Qwen3ForCausalLM"},
     {"roberta", MMI_ROLE_DECODER, "RobertaForCausalLM"},
     {"roberta", MMI_ROLE_ENCODER, "RobertaModel"},

@@ -170,6 +170,7 @@ static mm_status encode(mm_session *s, mmi_encoded *e)
     if (!st) {
         e->rows = mm_tensor_map_get(out, wanted[0]);
         mm_tensor_retain(e->rows);
+        e->medium.tokens = (size_t)mm_tensor_shape(e->rows)[0];
         mm_tensor_map_destroy(e->medium.inputs);
         e->medium.inputs = NULL;
     }

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Tiny LLaVA, Qwen2-VL, Qwen2.5-VL, Idefics3, SmolVLM and PaliGemma checkpoints; what is written where stands in golden_models.py.
+Greedy cases of pictures hold, beside prompt_ids and generated_ids, what the processor would give for them (pixel_values, grids).
+SPDX-License-Identifier: MIT"""
+import torch
+from golden_models import (ROOT, folder_of, ids_of, only_logits, pixels_of, randomize, rename, round_to, run, save, tensors_of,
+                           write_case, write_config)
+from safetensors.torch import save_file
+from transformers import (CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, Qwen2_5_VLForConditionalGeneration,
+                          Qwen2VLForConditionalGeneration, ViTConfig)
+
+GREEDY_TOKENS = 16
+LEAST_MARGIN = 0.02
+
+
+def forward(model, inputs, **derived):
+    with torch.no_grad():
+        out = model(**inputs, **derived, output_hidden_states=True, use_cache=False)
+    return {"last_hidden_state": out.hidden_states[-1], "logits": out.logits}
+
+
+def write_forward(name, case, model, inputs, **derived):
+    """`derived`: what transformers is given besides, since its processors derive it."""
+    write_case(name, case, inputs, only_logits(forward(model, inputs, **derived)))
+
+
+def write_greedy(name, model, prompts, media, placeholders, case="image", derive=lambda ids: {}):
+    """The first of the prompts (id tensors [1, T]) whose continuation is decided by a clear distance at every step and holds no placeholder."""
+    for prompt in prompts:
+        with torch.no_grad():
+            out = model.generate(input_ids=prompt, **media, **derive(prompt), do_sample=False, max_new_tokens=GREEDY_TOKENS,
+                                 output_logits=True, return_dict_in_generate=True)
+        generated, margin = out.sequences[0, prompt.shape[1]:], 1.0
+        for logits in out.logits:
+            top = logits[0].topk(2).values
+            margin = min(margin, float((top[0] - top[1]) / logits.abs().max()))
+        if margin >= LEAST_MARGIN and len(set(generated.tolist())) >= 4 and not placeholders & set(generated.tolist()):
+            break
+    else:
+        raise SystemExit(f"{name}: no prompt with a margin of {LEAST_MARGIN}")
+    save_file({"prompt_ids": prompt[0].to(torch.int32), "generated_ids": generated.to(torch.int32),
+               **{k: v.contiguous() for k, v in media.items()}}, ROOT / name / f"{case}.greedy.safetensors")
+
+
+def text_config(**options):
+    base = dict(vocab_size=61, hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                head_dim=8, max_position_embeddings=256, rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=None, pad_token_id=None,
+                tie_word_embeddings=False, attn_implementation="eager")
+    base.update(options)
+    return base
+
+
+def with_images(seed, vocabulary, token, length, runs):
+    """Random ids without the placeholder, but for runs (start, count) of it."""
+    ids = ids_of(seed, (1, length), vocabulary)
+    ids[ids == token] = 1
+    for start, count in runs:
+        ids[0, start:start + count] = token
+    return ids
+
+
+def new_names(folder, vision):
+    """The names of transformers 4.52 to 4.57 and of the modules in memory, instead of those of the hub that save() writes."""
+    def change(name):
+        if name.startswith("language_model."):
+            name = name.removeprefix("language_model.")
+        elif name.startswith(vision) or name.startswith("multi_modal_projector"):
+            return "model." + name
+        return "model.language_model." + name.removeprefix("model.") if name != "lm_head.weight" else name
+    rename(folder / "model.safetensors", change)
+
+
+# LLaVA
+
+def make_llava(name, seed, vision, text, dtype=torch.float32, shards=1, size=(16, 16), tokens=16, **options):
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=60, attn_implementation="eager", **options)
+    model = randomize(LlavaForConditionalGeneration(config), seed, 0.25)
+    folder = save(name, model, dtype, shards=shards)
+    two = with_images(seed, 61, 60, 2 * tokens + 5, [(1, tokens), (tokens + 3, tokens)])
+    write_forward(name, "two", model, {"input_ids": two, "pixel_values": pixels_of(seed, (2, 3) + size)})
+    batch = torch.cat([with_images(seed + k, 61, 60, tokens + 8, [(2 + k, tokens)]) for k in range(2)])
+    mask = torch.ones_like(batch)
+    batch[0, :2] = mask[0, :2] = 0
+    batch[1, -3:] = mask[1, -3:] = 0
+    write_forward(name, "padded", model,
+                  {"input_ids": batch, "attention_mask": mask, "pixel_values": pixels_of(seed + 1, (2, 3) + size)})
+    write_forward(name, "text", model, {"input_ids": ids_of(seed, (1, 7), 60)})
+    one = pixels_of(seed + 2, (1, 3) + size)
+    write_greedy(name, model, (with_images(s, 61, 60, tokens + 6, [(2, tokens)]) for s in range(seed, seed + 400)), {"pixel_values": one}, {60})
+    return model, folder
+
+
+def make_llavas():
+    small = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2, patch_size=4, attn_implementation="eager")
+    _, folder = make_llava("llava_vit", 1, ViTConfig(image_size=(24, 16), **small), LlamaConfig(**text_config(num_attention_heads=6, num_key_value_heads=3)),
+               size=(24, 16), tokens=24, vision_feature_layer=-2)
+    new_names(folder, "vision_tower")
+    make_llava("llava_clip", 2, CLIPVisionConfig(image_size=16, projection_dim=8, **small),
+               LlamaConfig(**text_config(attention_bias=True, num_key_value_heads=1, tie_word_embeddings=True)), torch.bfloat16, shards=2, tokens=17,
+               vision_feature_layer=[-1, 0], vision_feature_select_strategy="full", multimodal_projector_bias=False,
+               projector_hidden_act="silu")
+
+
+# Qwen2-VL and Qwen2.5-VL: 59 stands for a picture's tokens, 60 for a video's
+
+def token_types(ids):
+    return {"mm_token_type_ids": (ids == 59).int() + 2 * (ids == 60).int()}
+
+
+def with_grids(seed, length, media):
+    """Ids with runs for (start, token, grid)."""
+    ids = ids_of(seed, (1, length), 59)
+    for start, token, (t, h, w) in media:
+        ids[0, start:start + t * h * w // 4] = token
+    return ids
+
+
+def patches(seed, *grids):
+    return pixels_of(seed, (sum(t * h * w for t, h, w in grids), 3 * 2 * 2 * 2))
+
+
+def make_qwen(name, seed, cls, config, dtype=torch.float32, seconds=None, edit=None):
+    text = text_config(num_attention_heads=3, num_key_value_heads=1, rope_parameters=dict(rope_type="default", rope_theta=5000.0,
+                                                                                       mrope_section=[1, 2, 1]))
+    config["text_config"].update(text)
+    model = randomize(cls(cls.config_class(**config, image_token_id=59, video_token_id=60, vision_start_token_id=57, vision_end_token_id=58,
+                                           attn_implementation="eager")), seed, 0.25)
+    folder = save(name, model, dtype, edit=edit)
+    a, b, v = (1, 4, 6), (1, 6, 2), (3, 4, 4)
+    inputs = {"input_ids": with_grids(seed, 18, [(2, 59, a), (10, 59, b)]), "pixel_values": patches(seed, a, b), "image_grid_thw": torch.tensor([a, b])}
+    write_forward(name, "images", model, inputs, **token_types(inputs["input_ids"]))
+    video = {"pixel_values_videos": patches(seed + 1, v), "video_grid_thw": torch.tensor([v])}
+    if seconds:
+        video["second_per_grid_ts"] = torch.tensor([seconds])
+    inputs = {"input_ids": with_grids(seed + 1, 23, [(1, 60, v), (15, 59, a)]), "pixel_values": patches(seed + 2, a), "image_grid_thw": torch.tensor([a]),
+              **video}
+    write_forward(name, "video", model, inputs, **token_types(inputs["input_ids"]))
+    batch = torch.cat([with_grids(seed + 2, 11, [(4, 59, a)]), with_grids(seed + 3, 11, [(3, 59, b)])])
+    mask = torch.ones_like(batch)
+    batch[0, :3] = mask[0, :3] = 0
+    batch[1, -2:] = mask[1, -2:] = 0
+    inputs = {"input_ids": batch, "attention_mask": mask, "pixel_values": patches(seed + 3, a, b), "image_grid_thw": torch.tensor([a, b])}
+    write_forward(name, "padded", model, inputs, **token_types(batch))
+    write_forward(name, "text", model, {"input_ids": ids_of(seed, (1, 7), 59)})
+    media = {"pixel_values": patches(seed + 4, a), "image_grid_thw": torch.tensor([a])}
+    write_greedy(name, model, (with_grids(s, 12, [(3, 59, a)]) for s in range(seed, seed + 400)), media, {59, 60}, derive=token_types)
+    write_greedy(name, model, (with_grids(s, 17, [(3, 60, v)]) for s in range(seed, seed + 400)), video, {59, 60}, "video", token_types)
+    return model, folder
+
+
+def hub_config(config):
+    """As on the hub: flat, older keys."""
+    text = config.pop("text_config")
+    text.pop("model_type")
+    rope = text.pop("rope_parameters")
+    config["vision_config"].pop("model_type")
+    config["vision_config"].pop("rope_parameters", None)
+    config.update({k: v for k, v in text.items() if k not in config})
+    config.update(rope_theta=rope["rope_theta"], rope_scaling={"type": "mrope", "mrope_section": rope["mrope_section"]})
+
+
+def make_qwens():
+    vision = dict(depth=2, embed_dim=16, hidden_size=24, num_heads=2, mlp_ratio=2, patch_size=2)
+    make_qwen("qwen2_vl", 11, Qwen2VLForConditionalGeneration, dict(vision_config=vision, text_config={}, tie_word_embeddings=True))
+    make_qwen("qwen2_vl_hub", 12, Qwen2VLForConditionalGeneration, dict(vision_config=vision, text_config={}), torch.float16, edit=hub_config)
+    vision = dict(depth=3, hidden_size=16, out_hidden_size=24, num_heads=2, intermediate_size=12, patch_size=2, window_size=8,
+                  fullatt_block_indexes=[1], tokens_per_second=3)
+    _, folder = make_qwen("qwen2_5_vl", 13, Qwen2_5_VLForConditionalGeneration, dict(vision_config=vision, text_config={}), seconds=0.7)
+    new_names(folder, "visual")
+    make_qwen("qwen2_5_vl_hub", 14, Qwen2_5_VLForConditionalGeneration, dict(vision_config=vision, text_config={}, tie_word_embeddings=True), torch.bfloat16,
+              edit=hub_config)
+
+
+if __name__ == "__main__":
+    run("early_fusion", make_llavas, make_qwens)
