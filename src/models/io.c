@@ -36,7 +36,7 @@ mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t ra
     return mmi_graph_fail(io->g, MM_E_ARGUMENT, "input %s is missing", name);
 }
 
-const int32_t *mmi_io_values(mmi_io *io, const char *name)
+const void *mmi_io_values(mmi_io *io, const char *name)
 {
     mmi_value v = mmi_io_input(io, name);
     return v && !io->g->status ? mmi_graph_look(io->g, v)->data : NULL;

@@ -30,7 +30,7 @@ struct mmi_io {
 mmi_value mmi_io_input(mmi_io *io, const char *name);   /* 0: not given */
 mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* fails the graph when absent or of another kind */
 mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* 0 when absent; fails when of another kind */
-const int32_t *mmi_io_values(mmi_io *io, const char *name); /* of a small integer input that shapes the graph; NULL: not known yet */
+const void *mmi_io_values(mmi_io *io, const char *name); /* elements of an input that shape the graph; NULL: not known while it is built */
 int mmi_io_wants(const mmi_io *io, const char *name);
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
 const char *mmi_io_asked(const mmi_io *io, const char *name); /* the name in `wanted`, NULL where it is not named there */

@@ -336,7 +336,7 @@ static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi
     mmi_json *own = NULL;
     mm_status st = mmi_json_part(ctx, config, row->config, &own);
 
-    use = !own && row->flat ? config : own;
+    use = !own && !row->type && row->role == MMI_ROLE_DECODER ? config : own;
     if (!st && !use) st = mmi_fail(ctx, MM_E_FORMAT, "%s: %s is missing", mmi_json_name(config), row->config);
     if (!st && !type) st = mmi_json_text(ctx, config, mmi_json_root(config), "model_type", 1, &type);
     if (!st) st = mmi_json_text(ctx, use, mmi_json_root(use), "model_type", 0, &type);

@@ -49,10 +49,9 @@ typedef enum { MMI_ROLE_ENCODER, MMI_ROLE_DECODER } mmi_role;
 /* A model within a model: a tower or a language model, of an architecture of its own that its own configuration names. */
 typedef struct {
     const char *config;          /* the member of config.json that configures it, "text_config" */
-    const char *type;            /* model_type to assume when that names none; NULL: the whole's */
+    const char *type;            /* model_type to assume when that names none; NULL: the whole's, and a decoder's keys may stand in config.json itself */
     mmi_role role;
     const char *const *prefixes; /* that its tensor names carry before those of its own architecture, NULL at the end */
-    int flat;                    /* where that member is absent, the keys stand in config.json itself */
 } mmi_part_row;
 
 enum { MMI_MAX_PARTS = 4 };

@@ -15,6 +15,8 @@
 #include "gemma2.h"
 #include "gemma3.h"
 #include "gpt2.h"
+#include "idefics3.h"
+#include "idefics3_vision.h"
 #include "llama.h"
 #include "llava.h"
 #include "mistral.h"
@@ -36,6 +38,7 @@ static const mmi_architecture *const architectures[] = {
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision,
+    &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision,
 };
 
 const mmi_architecture *mmi_registry_find_class(const char *class_name)
@@ -68,6 +71,8 @@ static const struct {
     {"gemma2", MMI_ROLE_DECODER, "Gemma2ForCausalLM"},
     {"gemma3_text", MMI_ROLE_DECODER, "Gemma3ForCausalLM"},
     {"gpt2", MMI_ROLE_DECODER, "GPT2LMHeadModel"},
+    {"idefics3", MMI_ROLE_ENCODER, "Idefics3VisionTransformer"},
+    {"idefics3_vision", MMI_ROLE_ENCODER, "Idefics3VisionTransformer"},
     {"llama", MMI_ROLE_DECODER, "LlamaForCausalLM"},
     {"mbart", MMI_ROLE_DECODER, "MBartForCausalLM"},
     {"mistral", MMI_ROLE_DECODER, "MistralForCausalLM"},
@@ -89,6 +94,7 @@ static const struct {
     {"siglip_text_model", MMI_ROLE_ENCODER, "SiglipTextModel"},
     {"siglip_vision_model", MMI_ROLE_ENCODER, "SiglipVisionModel"},
     {"trocr", MMI_ROLE_DECODER, "TrOCRForCausalLM"},
+    {"smolvlm_vision", MMI_ROLE_ENCODER, "SmolVLMVisionTransformer"},
     {"vit", MMI_ROLE_ENCODER, "ViTModel"},
     {"xlm-roberta", MMI_ROLE_ENCODER, "XLMRobertaModel"},
 };

@@ -6,8 +6,9 @@ import torch
 from golden_models import (ROOT, folder_of, ids_of, only_logits, pixels_of, randomize, rename, round_to, run, save, tensors_of,
                            write_case, write_config)
 from safetensors.torch import save_file
-from transformers import (CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, Qwen2_5_VLForConditionalGeneration,
-                          Qwen2VLForConditionalGeneration, ViTConfig)
+from transformers import (CLIPVisionConfig, Idefics3ForConditionalGeneration, LlamaConfig, LlavaConfig,
+                          LlavaForConditionalGeneration, Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration,
+                          SmolVLMForConditionalGeneration, ViTConfig)
 
 GREEDY_TOKENS = 16
 LEAST_MARGIN = 0.02
@@ -171,5 +172,39 @@ def make_qwens():
               edit=hub_config)
 
 
+# Idefics3 and SmolVLM
+
+def make_idefics(name, seed, cls, dtype=torch.float32, scale=2, side=8, patch=2, shards=1, **options):
+    vision = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2, image_size=side, patch_size=patch)
+    config = cls.config_class(vision_config=vision, text_config=dict(text_config(**options), model_type="llama"), image_token_id=60, scale_factor=scale,
+                              tie_word_embeddings=options.get("tie_word_embeddings", False), attn_implementation="eager")
+    model = randomize(cls(config), seed, 0.25)
+    folder = save(name, model, dtype, shards=shards)
+    n = (side // patch // scale) ** 2
+    tiles = with_images(seed, 61, 60, 3 * n + 7, [(1 + k * (n + 1), n) for k in range(3)])
+    write_forward(name, "tiles", model, {"input_ids": tiles, "pixel_values": pixels_of(seed, (1, 3, 3, side, side))})
+    batch = torch.cat([with_images(seed + 1, 61, 60, 2 * n + 4, [(0, n), (n + 2, n)]), with_images(seed + 2, 61, 60, 2 * n + 4, [(1, n)])])
+    mask = torch.ones_like(batch)
+    batch[1, -2:] = mask[1, -2:] = 0
+    pixels = pixels_of(seed + 1, (2, 2, 3, side, side))
+    seen = torch.zeros(2, 2, side, side, dtype=torch.int64)
+    seen[0, 0] = seen[0, 1, :side - 3, :] = seen[1, 0, :, :side // 2 + 1] = 1  # a part of a patch counts
+    pixels *= seen[:, :, None]
+    pixels[1, 1] = 0
+    write_forward(name, "padded", model, {"input_ids": batch, "attention_mask": mask, "pixel_values": pixels, "pixel_attention_mask": seen})
+    write_forward(name, "text", model, {"input_ids": ids_of(seed, (1, 7), 60)})
+    media = {"pixel_values": pixels[1:, :1], "pixel_attention_mask": seen[1:, :1].to(torch.int32)}
+    write_greedy(name, model, (with_images(s, 61, 60, n + 6, [(2, n)]) for s in range(seed, seed + 400)), media, {60})
+    return model, folder
+
+
+def make_idefics3s():
+    make_idefics("idefics3", 21, Idefics3ForConditionalGeneration, num_key_value_heads=1, intermediate_size=24)
+    make_idefics("idefics3_bf16", 22, Idefics3ForConditionalGeneration, torch.bfloat16, side=14, patch=2, scale=7, shards=2,
+                 num_attention_heads=6, num_key_value_heads=3)
+    make_idefics("smolvlm", 23, SmolVLMForConditionalGeneration, side=12, patch=2, scale=3, tie_word_embeddings=True)
+    make_idefics("smolvlm_f16", 24, SmolVLMForConditionalGeneration, torch.float16, attention_bias=True)
+
+
 if __name__ == "__main__":
-    run("early_fusion", make_llavas, make_qwens)
+    run("early_fusion", make_llavas, make_qwens, make_idefics3s)
