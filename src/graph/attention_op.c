@@ -510,3 +510,37 @@ mmi_value mmi_mask_bias(mmi_graph *g, mmi_value mask)
     n = mmi_graph_node(g, &mask_bias_op, &mask, 1, MM_DTYPE_F32, 4, (int64_t[]){v->shape[0], 1, 1, v->shape[1]});
     return n ? n->output : 0;
 }
+
+static mm_status run_prefix_bias(mmi_run *run, const mmi_node *n)
+{
+    const int32_t *types = mmi_run_i32(run, n->inputs[0]), *mask = mmi_run_i32(run, n->inputs[1]);
+    const int64_t *shape = mmi_graph_look(run->graph, n->output)->shape, T = shape[3], window = n->i[0];
+    float *y = mmi_run_f32(run, n->output);
+
+    for (int64_t b = 0; b < shape[0]; b++, types += T, mask = mask ? mask + T : NULL)
+        for (int64_t q = 0; q < T; q++)
+            for (int64_t k = 0; k < T; k++) {
+                int sees = (k <= q && (!window || q - k < window)) || (types[q] == 0 && types[k] == 0);
+                *y++ = sees && (!mask || mask[k]) ? 0.0f : -INFINITY;
+            }
+    return MM_OK;
+}
+
+static const mmi_op prefix_bias_op = {"prefix_bias", run_prefix_bias, NULL, 0};
+
+mmi_value mmi_prefix_bias(mmi_graph *g, mmi_value types, mmi_value mask, int64_t window)
+{
+    mmi_value in[2] = {types, mask};
+    const mmi_value_info *v;
+    mmi_node *n;
+    char s[128];
+
+    if (g->status) return 0;
+    v = mmi_graph_look(g, types);
+    if (v->dtype != MM_DTYPE_I32 || v->rank != 2 || (mask && memcmp(mmi_graph_look(g, mask)->shape, v->shape, 2 * sizeof *v->shape)))
+        return mmi_graph_fail(g, MM_E_SHAPE, "types %s of a prefix do not fit the mask", mmi_graph_shape_text(g, types, s));
+    n = mmi_graph_node(g, &prefix_bias_op, in, 2, MM_DTYPE_F32, 4, (int64_t[]){v->shape[0], 1, v->shape[1], v->shape[1]});
+    if (!n) return 0;
+    n->i[0] = window;
+    return n->output;
+}

@@ -34,4 +34,8 @@ mmi_value mmi_attention_across(mmi_graph *g, size_t layer, mmi_value q, const mm
 /* A mask i32 [B, S], 0 where a key is hidden, as a bias [B, 1, 1, S]. */
 mmi_value mmi_mask_bias(mmi_graph *g, mmi_value mask);
 
+/* Who sees whom in a prefix language model (arXiv:1910.10683, section 3.2.1), as a bias [B, 1, T, T]: tokens of type 0 see each other, all see what is
+ * before them, the last `window` of it where that is not 0. types i32 [B, T]; mask as above, or 0. */
+mmi_value mmi_prefix_bias(mmi_graph *g, mmi_value types, mmi_value mask, int64_t window);
+
 #endif

@@ -282,7 +282,7 @@ static mmi_decoder_block_spec layer(mmi_io *io, int64_t l)
     b.attention.spec.causal = !io->prefix;
     b.attention.spec.scale = (float)c->attention_scale;
     b.attention.spec.softcap = (float)c->attention_softcap;
-    b.attention.spec.window = c->local[l] ? c->window : 0;
+    b.attention.spec.window = c->local[l] && !io->prefix ? c->window : 0;
     b.attention.spec.segments = io->segments;
     b.feed_forward = mmi_layer_feed_forward(io, MMI_DEC_UP, l, c->act);
     b.feed_forward.gate = mmi_io_weight(io, MMI_DEC_GATE, l);
@@ -347,18 +347,24 @@ void mmi_decoder_build(mmi_io *io)
     const mmi_decoder_config *c = io->model->config;
     mmi_graph *g = io->g;
     mmi_value table = mmi_io_weight(io, MMI_DEC_TOKENS, -1), head = mmi_io_weight(io, MMI_DEC_HEAD, -1);
-    mmi_value x = mmi_decoder_begin(io, table, c->embedding_scale), positions, mask, ropes[2], bias;
+    mmi_value x = mmi_decoder_begin(io, table, c->embedding_scale), positions, mask, types, ropes[2], bias[2] = {0, 0};
     mmi_norm_spec norm = norm_of(io, MMI_DEC_NORM, -1);
 
     if (!x) return;
     positions = position_ids(io);
     mask = mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2);
-    bias = mask ? mmi_mask_bias(g, mask) : 0;
+    types = io->inner ? mmi_io_optional(io, "token_type_ids", MM_DTYPE_I32, 2) : 0; /* the whole says what they mean */
+    for (int local = 0; local < 2; local++)
+        bias[local] = types ? mmi_prefix_bias(g, types, mask, local ? c->window : 0) : mask && !local ? mmi_mask_bias(g, mask) : bias[0];
     for (size_t r = 0; r < c->ropes && !g->status; r++) ropes[r] = rope_table(io, positions, r);
     for (int64_t l = 0; l < io->model->info.layers && !g->status; l++) {
         mmi_decoder_block_spec b = layer(io, l);
         b.attention.rope = ropes[c->local[l] && c->ropes == 2];
-        b.attention.spec.bias = bias;
+        b.attention.spec.bias = bias[c->local[l]];
+        if (types) {
+            b.attention.spec.causal = 0;
+            b.attention.spec.window = 0;
+        }
         x = mmi_decoder_block(g, x, &b);
     }
     mmi_decoder_end(io, x, &norm, head ? head : table, c->logit_softcap);

@@ -105,7 +105,7 @@ mm_status mmi_decoder_layer_types(mm_context *ctx, mm_model *m, const mmi_json *
 mm_status mmi_decoder_window_from_gguf(mm_context *ctx, mm_model *m, const mmi_gguf *f, const char *arch);
 
 /* The architecture's dimension, prepare and build. The graph takes input_ids [B, T] or inputs_embeds [B, T, C], position_ids [B, T] (or [3, B, T]) and,
- * without a cache, attention_mask [B, T]; it gives last_hidden_state [B, T, C] and logits [B, T, V]. Within a whole it gives, for
+ * without a cache, attention_mask [B, T] and, within a whole, token_type_ids [B, T], 0 for a prefix whose tokens see each other; it gives last_hidden_state [B, T, C] and logits [B, T, V]. Within a whole it gives, for
  * "inputs_embeds" alone, the embeddings of input_ids. */
 int64_t mmi_decoder_dimension(const mm_model *m, char letter);
 mm_status mmi_decoder_prepare(mm_context *ctx, mm_model *m);

@@ -30,6 +30,7 @@ void mmi_fusion_decode(mmi_io *io, size_t part, const mmi_fused *media, size_t c
     mmi_io_give(&text, "inputs_embeds", x);
     mmi_io_give(&text, "position_ids", mmi_io_input(io, "position_ids"));
     mmi_io_give(&text, "attention_mask", mmi_io_input(io, "attention_mask"));
+    if (io->model->info.prefix) mmi_io_give(&text, "token_type_ids", mmi_io_input(io, "token_type_ids"));
     mmi_io_build(&text);
     mmi_io_pass(io, &text);
 }

@@ -20,6 +20,7 @@
 #include "llama.h"
 #include "llava.h"
 #include "mistral.h"
+#include "paligemma.h"
 #include "phi3.h"
 #include "qwen2.h"
 #include "qwen2_vl.h"
@@ -39,6 +40,7 @@ static const mmi_architecture *const architectures[] = {
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision,
+    &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision, &mmi_paligemma,
 };
 
 const mmi_architecture *mmi_registry_find_class(const char *class_name)

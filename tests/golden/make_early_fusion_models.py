@@ -6,8 +6,9 @@ import torch
 from golden_models import (ROOT, folder_of, ids_of, only_logits, pixels_of, randomize, rename, round_to, run, save, tensors_of,
                            write_case, write_config)
 from safetensors.torch import save_file
-from transformers import (CLIPVisionConfig, Idefics3ForConditionalGeneration, LlamaConfig, LlavaConfig,
-                          LlavaForConditionalGeneration, Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration,
+from transformers import (CLIPVisionConfig, Gemma2Config, GemmaConfig, Idefics3ForConditionalGeneration, LlamaConfig, LlavaConfig,
+                          LlavaForConditionalGeneration, PaliGemmaConfig, PaliGemmaForConditionalGeneration,
+                          Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration, SiglipVisionConfig,
                           SmolVLMForConditionalGeneration, ViTConfig)
 
 GREEDY_TOKENS = 16
@@ -206,5 +207,41 @@ def make_idefics3s():
     make_idefics("smolvlm_f16", 24, SmolVLMForConditionalGeneration, torch.float16, attention_bias=True)
 
 
+# PaliGemma, of Gemma and Gemma 2
+
+def make_paligemma(name, seed, text, dtype=torch.float32, size=8, shards=1):
+    vision = SiglipVisionConfig(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2, image_size=size, patch_size=2,
+                                vision_use_head=False)
+    config = PaliGemmaConfig(vision_config=vision, text_config=text, image_token_index=60, projection_dim=24, hidden_size=24,
+                             attn_implementation="eager")
+    model = randomize(PaliGemmaForConditionalGeneration(config), seed, 0.25)
+    folder = save(name, model, dtype, shards=shards)
+    n = (size // 2) ** 2
+    ids = with_images(seed, 61, 60, n + 9, [(0, n)])
+    types = torch.zeros_like(ids)
+    types[0, n + 4:] = 1
+    pixels = pixels_of(seed, (1, 3, size, size))
+    write_forward(name, "prefix", model, {"input_ids": ids, "token_type_ids": types, "pixel_values": pixels})
+    write_forward(name, "causal", model, {"input_ids": ids, "pixel_values": pixels})
+    batch = torch.cat([with_images(seed + 1 + k, 61, 60, n + 7, [(2, n)]) for k in range(2)])
+    types, mask = torch.zeros_like(batch), torch.ones_like(batch)
+    types[0, n + 3:] = types[1, -1:] = 1
+    batch[0, :2] = mask[0, :2] = 0
+    write_forward(name, "padded", model, {"input_ids": batch, "attention_mask": mask, "token_type_ids": types,
+                                          "pixel_values": pixels_of(seed + 1, (2, 3, size, size))})
+    media = {"pixel_values": pixels_of(seed + 2, (1, 3, size, size))}
+    write_greedy(name, model, (with_images(s, 61, 60, n + 5, [(0, n)]) for s in range(seed, seed + 400)), media, {60},
+                 derive=lambda i: {"token_type_ids": torch.zeros_like(i)})
+    return model, folder
+
+
+def make_paligemmas():
+    make_paligemma("paligemma", 31, GemmaConfig(**text_config(num_key_value_heads=1, tie_word_embeddings=True)), torch.bfloat16)
+    _, folder = make_paligemma("paligemma2", 32, Gemma2Config(**text_config(num_attention_heads=6, tie_word_embeddings=True, sliding_window=6,
+                                                              query_pre_attn_scalar=12, attn_logit_softcapping=5.0,
+                                                              final_logit_softcapping=4.0)), size=6)
+    new_names(folder, "vision_tower")
+
+
 if __name__ == "__main__":
-    run("early_fusion", make_llavas, make_qwens, make_idefics3s)
+    run("early_fusion", make_llavas, make_qwens, make_idefics3s, make_paligemmas)
