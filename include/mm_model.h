@@ -30,6 +30,16 @@ typedef struct mm_model mm_model;
  * Threads: one call per ctx at a time. Since 0.1. */
 MM_API mm_status mm_model_open(mm_context *ctx, const char *path, mm_model **out);
 
+/* Open a language model and the vision projector that goes with it, two .gguf files, as one model that sees.
+ *
+ *   text_path       the language model
+ *   projector_path  the projector (general.architecture "clip", general.type "mmproj", often named mmproj-*.gguf), of type "mlp" (LLaVA) or
+ *                   "idefics3"; the text model's vocabulary must have the token "<image>"
+ *   out             receives the model, reference count 1; NULL after a failure
+ *
+ * Returns as mm_model_open. Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out);
+
 /* Count references up or down; the model goes with the last. NULL is allowed. Any thread. Since 0.1. */
 MM_API void mm_model_retain(mm_model *model);
 MM_API void mm_model_release(mm_model *model);

@@ -24,6 +24,12 @@ mm_status mm_model_open(mm_context *ctx, const char *path, mm_model **out)
     return mmi_model_open(ctx, path, out);
 }
 
+mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out)
+{
+    CHECK(ctx, out, text_path && projector_path, "text_path, projector_path or out");
+    return mmi_model_open_pair(ctx, text_path, projector_path, out);
+}
+
 void mm_model_retain(mm_model *m)
 {
     if (m) mmi_model_retain(m);

@@ -243,7 +243,7 @@ int cli_bench(int argc, char **argv)
     if (!(b.ctx = cli_context(&args))) goto cleanup;
     (void)mm_context_set_progress(b.ctx, NULL, NULL);
     t = cli_seconds();
-    if (mm_model_open(b.ctx, args.model, &b.model)) {
+    if (cli_open(b.ctx, &args, &b.model)) {
         status = cli_fail(b.ctx);
         goto cleanup;
     }

@@ -105,7 +105,7 @@ int cli_chat(int argc, char **argv)
         goto cleanup;
     }
     if (!(ctx = cli_context(&args))) goto cleanup;
-    if (mm_model_open(ctx, args.model, &model)) {
+    if (cli_open(ctx, &args, &model)) {
         status = cli_fail(ctx);
         goto cleanup;
     }

@@ -113,7 +113,7 @@ int cli_classify(int argc, char **argv)
     if (labels && (status = split_labels(&j, labels))) goto cleanup;
     status = EXIT_FAILED;
     if (!(j.ctx = cli_context(&args))) goto cleanup;
-    status = mm_model_open(j.ctx, args.model, &j.model) ? cli_fail(j.ctx) : EXIT_OK;
+    status = cli_open(j.ctx, &args, &j.model) ? cli_fail(j.ctx) : EXIT_OK;
     for (size_t i = 0; i < args.n_items && !status; i++) status = classify(&j, &args.items[i]);
 cleanup:
     mm_model_release(j.model);

@@ -41,7 +41,7 @@ static int parse_value(const cli_option *o, const char *text)
 
 int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
 {
-    cli_option threads = {"--threads", CLI_INTEGER, &args->threads};
+    cli_option threads = {"--threads", CLI_INTEGER, &args->threads}, projector = {"--mmproj", CLI_TEXT, &args->projector};
 
     memset(args, 0, sizeof *args);
     args->items = calloc((size_t)argc, sizeof *args->items);
@@ -62,6 +62,7 @@ int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
         }
         while (o->name && strcmp(o->name, argv[i])) o++;
         if (!strcmp(argv[i], "--threads")) o = &threads;
+        if (!strcmp(argv[i], "--mmproj")) o = &projector;
         if (!o->name) return bad_usage("unknown option %s", argv[i]);
         if (o->kind == CLI_FLAG) {
             *(int *)o->out = 1;
@@ -138,6 +139,11 @@ mm_context *cli_context(const cli_args *args)
     action.sa_flags = (int)SA_RESETHAND; /* a second Ctrl-C ends the program */
     (void)sigaction(SIGINT, &action, NULL);
     return ctx;
+}
+
+mm_status cli_open(mm_context *ctx, const cli_args *args, mm_model **out)
+{
+    return args->projector ? mm_model_open_pair(ctx, args->model, args->projector, out) : mm_model_open(ctx, args->model, out);
 }
 
 void cli_context_destroy(mm_context *ctx)

@@ -125,7 +125,7 @@ int cli_embed(int argc, char **argv)
     status = EXIT_FAILED;
     j.normalize = !plain;
     if (!(j.ctx = cli_context(&args))) goto cleanup;
-    status = mm_model_open(j.ctx, args.model, &j.model) ? cli_fail(j.ctx) : EXIT_OK;
+    status = cli_open(j.ctx, &args, &j.model) ? cli_fail(j.ctx) : EXIT_OK;
     for (size_t i = 0; i < args.n_items && !status; i++) {
         const cli_item *item = &args.items[i];
         if (!strcmp(item->option, "--text")) {

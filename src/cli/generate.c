@@ -79,7 +79,7 @@ int cli_generate(int argc, char **argv)
     }
     status = EXIT_FAILED;
     if (!(ctx = cli_context(&args))) goto cleanup;
-    if (mm_model_open(ctx, args.model, &model)) {
+    if (cli_open(ctx, &args, &model)) {
         status = cli_fail(ctx);
         goto cleanup;
     }

@@ -30,7 +30,7 @@ int cli_info(int argc, char **argv)
     if ((status = cli_parse(argc, argv, options, &args))) goto cleanup;
     status = EXIT_FAILED;
     if (!(ctx = cli_context(&args))) goto cleanup;
-    if (mm_model_open(ctx, args.model, &model)) {
+    if (cli_open(ctx, &args, &model)) {
         status = cli_fail(ctx);
         goto cleanup;
     }

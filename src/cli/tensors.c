@@ -23,7 +23,7 @@ int cli_forward(int argc, char **argv)
     }
     status = EXIT_FAILED;
     if (!(ctx = cli_context(&args))) goto cleanup;
-    if (mm_model_open(ctx, args.model, &model) || mm_tensor_map_read(ctx, inputs, &in) || mm_model_forward(model, ctx, in, &out) ||
+    if (cli_open(ctx, &args, &model) || mm_tensor_map_read(ctx, inputs, &in) || mm_model_forward(model, ctx, in, &out) ||
         mm_tensor_map_write(ctx, out, outputs))
         status = cli_fail(ctx);
     else
@@ -65,7 +65,7 @@ int cli_preprocess(int argc, char **argv)
         goto cleanup;
     }
     for (size_t i = 0; i < media.count; i++) images[i] = media.items[i].image;
-    if (mm_model_open(ctx, args.model, &model) ||
+    if (cli_open(ctx, &args, &model) ||
         (media.items[0].audio   ? mm_model_preprocess_audio(model, ctx, media.items[0].audio, &out)
          : media.items[0].video ? mm_model_preprocess_video(model, ctx, media.items[0].video, &out)
                                 : mm_model_preprocess_images(model, ctx, images, media.count, &out)) ||

@@ -7,6 +7,7 @@
 
 #include "dtype.h"
 #include "gguf_tokenizer.h"
+#include "projector_file.h"
 #include "quant_pack.h"
 #include "registry.h"
 #include "size.h"
@@ -94,6 +95,7 @@ typedef struct {
     const mmi_gguf *gguf;
     const mmi_safetensors *safetensors;
     const char *name; /* for messages */
+    const mmi_projector_file *projector; /* NULL: gguf has the names of its architecture */
 } source;
 
 typedef struct {
@@ -137,6 +139,11 @@ static int find_row(const mm_model *m, const source *s, const mmi_weight_row *ro
     static const char *const none[] = {"", NULL};
     const char *const *outer = m->part_prefixes ? m->part_prefixes : none;
 
+    if (s->projector) {
+        char pattern[128];
+        return row->hf && mmi_projector_file_name(s->projector, row->hf, pattern, sizeof pattern) && format_name(name, size, "", "", pattern, layer) &&
+               find_tensor(s, name, out);
+    }
     if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
     if (!row->hf) return 0;
     for (const char *pattern = row->hf; pattern; pattern = strchr(pattern, '|')) {
@@ -231,7 +238,8 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const m
     mm_status st;
 
     if (!find_row(m, s, row, layer, name, sizeof name, &t)) {
-        if ((row->flags & MMI_ROW_OPTIONAL) || (s->gguf && !row->gguf)) return MM_OK;
+        if ((row->flags & MMI_ROW_OPTIONAL) || (s->gguf && !s->projector && !row->gguf)) return MM_OK;
+        if (s->projector && s->projector->bare && !strncmp(name, "v.post_ln.", 10)) return MM_OK;
         return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", s->name, name);
     }
     if (t.dtype < 0) return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which libmm does not compute with", s->name, name, t.dtype_name);
@@ -309,7 +317,8 @@ static mm_status load_weights(mm_context *ctx, mm_model *m, const source *s)
         }
         if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, layers + 1);
     }
-    for (size_t i = 0; i < a->n_parts && !st; i++) st = load_weights(ctx, m->parts[i], s);
+    for (size_t i = 0; i < a->n_parts && !st; i++)
+        if (!m->parts[i]->slots) st = load_weights(ctx, m->parts[i], s); /* else it came with its own file */
     if (!st && a->prepare) st = a->prepare(ctx, m);
     return st ? st : list_dtypes(ctx, m);
 }
@@ -362,7 +371,8 @@ static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json
 {
     mm_status st = MM_OK;
 
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = read_part(ctx, m, i, config);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (!m->parts[i]) st = read_part(ctx, m, i, config);
     return st ? st : m->arch->read_hf(ctx, m, config);
 }
 
@@ -431,7 +441,7 @@ static mm_status open_gguf(mm_context *ctx, const char *path, mm_model **out)
     }
     if ((st = adopt_architecture(ctx, m, arch, name, n))) goto cleanup;
     if ((st = arch->read_gguf(ctx, m, f))) goto cleanup;
-    if ((st = load_weights(ctx, m, &(source){f, NULL, path}))) goto cleanup;
+    if ((st = load_weights(ctx, m, &(source){.gguf = f, .name = path}))) goto cleanup;
     if ((st = mmi_gguf_string(ctx, f, "tokenizer.ggml.model", 0, &tokenizer, &tokenizer_size))) goto cleanup;
     if (tokenizer && (st = tolerate(ctx, mmi_tokenizer_from_gguf(ctx, f, &m->tokenizer), "tokenizer"))) goto cleanup;
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
@@ -553,6 +563,14 @@ static mm_status read_pooling(mm_context *ctx, mm_model *m, const mmi_hf_directo
     return MM_OK;
 }
 
+static mm_status read_image_processor(mm_context *ctx, mm_model *m, const mmi_json *doc)
+{
+    mm_status st = mmi_image_processor_from_json(ctx, doc, m->arch->processor, &m->processor);
+
+    m->has_processor = !st;
+    return tolerate(ctx, st, "image processor");
+}
+
 static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_directory *d)
 {
     const mmi_json *doc = d->preprocessor_config ? d->preprocessor_config : d->processor_config;
@@ -564,9 +582,7 @@ static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_direc
         if (st) return st;
     }
     if (!m->info.sees || !doc) return MM_OK;
-    st = mmi_image_processor_from_json(ctx, doc, m->arch->processor, &m->processor);
-    m->has_processor = !st;
-    st = tolerate(ctx, st, "image processor");
+    st = read_image_processor(ctx, m, doc);
     if (st || !m->arch->video_processor) return st;
     if (d->video_preprocessor_config) doc = d->video_preprocessor_config;
     st = mmi_video_processor_from_json(ctx, doc, m->arch->video_processor, &m->video_processor);
@@ -596,7 +612,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
     }
     if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
     if ((st = read_configuration(ctx, m, d->config))) goto cleanup;
-    if ((st = load_weights(ctx, m, &(source){NULL, d->weights, path}))) goto cleanup;
+    if ((st = load_weights(ctx, m, &(source){.safetensors = d->weights, .name = path}))) goto cleanup;
     if (d->tokenizer && m->info.vocabulary &&
         (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
         goto cleanup;
@@ -621,6 +637,55 @@ static void forget_maps(const mm_model *m)
 {
     for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_forget(m->maps[i], mmi_file_map_data(m->maps[i]), mmi_file_map_size(m->maps[i]));
     for (size_t i = 0; i < m->arch->n_parts; i++) forget_maps(m->parts[i]);
+}
+
+/* What a text model has besides its weights goes to the whole that it becomes a part of. */
+static void inherit(mm_model *m, mm_model *text)
+{
+    m->tokenizer = text->tokenizer;
+    m->chat_template = text->chat_template;
+    m->bos_text = text->bos_text;
+    m->eos_text = text->eos_text;
+    memcpy(m->end_tokens, text->end_tokens, sizeof m->end_tokens);
+    m->n_end_tokens = text->n_end_tokens;
+    text->tokenizer = NULL;
+    text->chat_template = NULL;
+    text->bos_text = text->eos_text = NULL;
+}
+
+mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out)
+{
+    mmi_projector_file projector = {0};
+    mmi_gguf *f = NULL;
+    mm_model *m = NULL, *text = NULL;
+    const char *class_name;
+    mm_status st;
+
+    *out = NULL;
+    if ((st = open_gguf(ctx, text_path, &text))) goto cleanup;
+    if ((st = mmi_gguf_open(ctx, projector_path, &f))) goto cleanup;
+    if ((st = mmi_projector_file_read(ctx, f, text->tokenizer, &projector))) goto cleanup;
+    if ((st = model_new(ctx, text_path, "gguf", &m))) goto cleanup;
+    class_name = mmi_json_string(mmi_json_first(mmi_json_get(mmi_json_root(projector.config), "architectures")));
+    if ((st = adopt_architecture(ctx, m, mmi_registry_find_class(class_name), class_name, strlen(class_name)))) goto cleanup;
+    for (size_t i = 0; i < m->arch->n_parts && text; i++) {
+        if (m->arch->parts[i].role != MMI_ROLE_DECODER) continue;
+        inherit(m, text);
+        m->parts[i] = text;
+        text = NULL;
+    }
+    if ((st = read_configuration(ctx, m, projector.config))) goto cleanup;
+    if ((st = load_weights(ctx, m, &(source){.gguf = f, .name = projector_path, .projector = &projector}))) goto cleanup;
+    if (projector.processor && (st = read_image_processor(ctx, m, projector.processor))) goto cleanup;
+    forget_maps(m);
+    *out = m;
+    m = NULL;
+cleanup:
+    mmi_projector_file_clear(&projector);
+    mmi_gguf_destroy(f);
+    mmi_model_release(text);
+    mmi_model_release(m);
+    return st;
 }
 
 mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out)

@@ -177,6 +177,7 @@ struct mm_model {
 };
 
 mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out);
+mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out); /* mm_model.h */
 void mmi_model_retain(mm_model *m);
 void mmi_model_release(mm_model *m); /* NULL allowed */
 

@@ -235,7 +235,7 @@ mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_
     if (!media) return MM_E_NOMEM;
     for (size_t i = 0; i < s->waiting.count; i++) media[i] = s->waiting.items[i]->medium;
     st = m->arch->write_prompt(s->ctx, m, text, media, s->waiting.count, &wide);
-    if (!st) st = mmi_tokenizer_encode(s->ctx, m->tokenizer, wide.data, wide.size, fresh, 1, ids);
+    if (!st) st = mmi_tokenizer_encode(s->ctx, m->tokenizer, wide.data, wide.size, fresh && !m->info.prefix, 1, ids); /* a prefix says its beginning itself */
     mmi_text_clear(&wide);
     mmi_free(media);
     return st;

@@ -2,10 +2,14 @@
 """Tiny LLaVA, Qwen2-VL, Qwen2.5-VL, Idefics3, SmolVLM and PaliGemma checkpoints; what is written where stands in golden_models.py.
 Greedy cases of pictures hold, beside prompt_ids and generated_ids, what the processor would give for them (pixel_values, grids).
 SPDX-License-Identifier: MIT"""
+import json
+
+import gguf
+import numpy as np
 import torch
-from golden_models import (ROOT, folder_of, ids_of, only_logits, pixels_of, randomize, rename, round_to, run, save, tensors_of,
-                           write_case, write_config)
+from golden_models import ROOT, ids_of, only_logits, pixels_of, randomize, rename, run, save, tensors_of, write_case
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (CLIPVisionConfig, Gemma2Config, GemmaConfig, Idefics3ForConditionalGeneration, LlamaConfig, LlavaConfig,
                           LlavaForConditionalGeneration, PaliGemmaConfig, PaliGemmaForConditionalGeneration,
                           Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration, SiglipVisionConfig,
@@ -243,5 +247,145 @@ def make_paligemmas():
     new_names(folder, "vision_tower")
 
 
+# Pairs of GGUF files, of the same weights as directories
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz.,!?\u0120\u010a"
+MERGES = [("t", "h"), ("th", "e"), ("a", "n"), ("i", "n"), ("\u0120", "t"), ("o", "n"), ("r", "e"), ("s", "t"), ("\u0120", "a"), ("e", "r")]
+SPECIAL = ["<s>", "</s>", "<pad>"]
+IMAGE_TOKENS = ["<fake_token_around_image>", "<global-img>"] + [f"<row_{r}_col_{c}>" for r in (1, 2) for c in (1, 2)]
+
+
+def vocabulary():
+    """61 tokens, the last of which stands for pictures."""
+    tokens = SPECIAL + list(LETTERS) + [a + b for a, b in MERGES] + IMAGE_TOKENS
+    return tokens + [f"<extra_{i}>" for i in range(60 - len(tokens))] + ["<image>"]
+
+
+def write_tokenizer(folder):
+    tokens = vocabulary()
+    t = Tokenizer(models.BPE(vocab={k: i for i, k in enumerate(tokens)}, merges=MERGES))
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.decoder = decoders.ByteLevel()
+    t.add_special_tokens([k for k in tokens if k[0] == "<"])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 0)])
+    t.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def add_tensor(w, name, p):
+    """Matrices as they are stored, vectors in float32."""
+    a = p.detach().float().numpy()
+    w.add_tensor(name, a.astype(np.float16) if a.ndim > 1 and p.dtype == torch.float16 else a)
+
+
+def finish(w):
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def write_text_gguf(folder, config, tensors):
+    """Llama, its tensors named as in a directory of its own."""
+    w = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    w.add_context_length(config.max_position_embeddings)
+    w.add_embedding_length(config.hidden_size)
+    w.add_block_count(config.num_hidden_layers)
+    w.add_feed_forward_length(config.intermediate_size)
+    w.add_head_count(config.num_attention_heads)
+    w.add_head_count_kv(config.num_key_value_heads)
+    w.add_key_length(config.head_dim)
+    w.add_value_length(config.head_dim)
+    w.add_layer_norm_rms_eps(config.rms_norm_eps)
+    w.add_rope_dimension_count(config.head_dim)
+    w.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    tokens = vocabulary()
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(tokens)
+    w.add_token_types([gguf.TokenType.CONTROL if k[0] == "<" else gguf.TokenType.NORMAL for k in tokens])
+    w.add_token_merges([" ".join(m) for m in MERGES])
+    w.add_bos_token_id(0)
+    w.add_eos_token_id(1)
+    w.add_add_bos_token(True)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, p in tensors.items():
+        heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads if "k_proj" in name else 0
+        if heads:  # the order of interleaved rotation
+            p = p.reshape(heads, 2, p.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(p.shape)
+        add_tensor(w, names.get_name(name, try_suffixes=(".weight", ".bias")), p)
+    finish(w)
+
+
+def write_projector_gguf(folder, kind, config, tensors, act, blocks, swapped=False, layers=None, scale=None):
+    """`tensors` under the names of the directory; `blocks` of the tower are kept."""
+    w = gguf.GGUFWriter(folder / "mmproj.gguf", "clip")
+    w.add_type(gguf.GGUFType.MMPROJ)
+    w.add_clip_projector_type(kind)
+    w.add_clip_has_vision_encoder(True)
+    w.add_vision_image_size(config.image_size)
+    w.add_vision_patch_size(config.patch_size)
+    w.add_vision_embedding_length(config.hidden_size)
+    w.add_vision_feed_forward_length(config.intermediate_size)
+    w.add_vision_block_count(blocks)
+    w.add_vision_head_count(config.num_attention_heads)
+    w.add_vision_attention_layernorm_eps(config.layer_norm_eps)
+    w.add_vision_projection_dim(24)
+    w.add_vision_image_mean([0.5, 0.4, 0.3])
+    w.add_vision_image_std([0.2, 0.3, 0.4])
+    if act == "gelu":
+        w.add_vision_use_gelu(True)
+    if layers:
+        w.add_array("clip.vision.feature_layer", layers)
+    if scale:
+        w.add_vision_projector_scale_factor(scale)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, config.num_hidden_layers)
+    for name, p in tensors.items():
+        if "encoder.layers." in name and int(name.split("layers.")[1].split(".")[0]) >= blocks:
+            continue
+        name = name.replace("vision_tower.encoder", "vision_tower.vision_model.encoder").replace("vision_tower.emb", "vision_tower.vision_model.emb")
+        name = name.replace("vision_tower.p", "vision_tower.vision_model.p")
+        name = name.replace("linear_1", "linear_0")  # as the first of the converter's two
+        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert target, name
+        if swapped and "ffn_" in target:
+            target = target.replace("ffn_up", "ffn_?").replace("ffn_down", "ffn_up").replace("ffn_?", "ffn_down")
+        add_tensor(w, target.removesuffix(".weight") if "class_embd" in target else target, p)
+    finish(w)
+
+
+def split_text(tensors, *prefixes):
+    """Those of the text under the names of its own class, and the others."""
+    text, rest = {}, {}
+    for name, p in tensors.items():
+        prefix = next((x for x in prefixes if name.startswith(x)), None)
+        if prefix is None and name != "lm_head.weight":
+            rest[name] = p
+        else:
+            name = name.removeprefix(prefix or "")
+            text[name if name.startswith(("lm_head", "model.")) else "model." + name] = p
+    return text, rest
+
+
+def make_pairs():
+    vision = CLIPVisionConfig(image_size=8, patch_size=4, hidden_size=16, intermediate_size=20, num_hidden_layers=3, num_attention_heads=2, projection_dim=8,
+                              attn_implementation="eager")
+    model, folder = make_llava("llava_pair", 41, vision, LlamaConfig(**text_config(num_key_value_heads=1)), torch.float16, size=(8, 8), tokens=4)
+    write_tokenizer(folder)
+    processor = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8},
+                 "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n")
+    text, rest = split_text(tensors_of(model, torch.float16), "language_model.")
+    rest = {k: v for k, v in rest.items() if "post_layernorm" not in k}
+    write_text_gguf(folder, model.config.text_config, text)
+    write_projector_gguf(folder, "mlp", vision, rest, "quick_gelu", 2, swapped=True)
+
+    model, folder = make_idefics("idefics3_pair", 42, Idefics3ForConditionalGeneration, torch.float16)
+    text, rest = split_text(tensors_of(model, torch.float16), "model.text_model.")
+    write_text_gguf(folder, model.config.text_config, text)
+    write_projector_gguf(folder, "idefics3", model.config.vision_config, rest, "gelu", 2, scale=2)
+
+
 if __name__ == "__main__":
-    run("early_fusion", make_llavas, make_qwens, make_idefics3s, make_paligemmas)
+    run("early_fusion", make_llavas, make_qwens, make_idefics3s, make_paligemmas, make_pairs)

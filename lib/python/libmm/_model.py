@@ -47,10 +47,14 @@ class Model:
     """A model, opened with libmm.open(). It never changes and may be shared: `with_context` gives the same model for another
     thread, working through that thread's context."""
 
-    def __init__(self, path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None):
+    def __init__(self, path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None, *,
+                 projector: Union[None, str, "os.PathLike[str]"] = None):
         self.context = context or Context()
         with self.context.call() as p:
-            pointer = self.context.make(lib.mm_model_release, lib.mm_model_open, p, os.fsencode(path))
+            if projector is None:
+                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open, p, os.fsencode(path))
+            else:
+                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_pair, p, os.fsencode(path), os.fsencode(projector))
         self._handle = Handle(pointer, lib.mm_model_release)
         self.info = self._read_info()
 
@@ -244,11 +248,13 @@ class Model:
         return f"<libmm.Model {self.info.class_name}, {self.info.parameters} parameters>"
 
 
-def open(path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None, **options: Any) -> Model:
+def open(path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None, *,
+         projector: Union[None, str, "os.PathLike[str]"] = None, **options: Any) -> Model:
     """Open a model: a Hugging Face directory or a .gguf file. Its files must not change while the model lives.
 
-    context  to work through; default: one of its own, made with `options`, which are those of Context
+    context    to work through; default: one of its own, made with `options`, which are those of Context
+    projector  the .gguf file of a vision projector that goes with the language model in `path`
     """
     if context is not None and options:
         raise TypeError("give a context or the options of a new one, not both")
-    return Model(path, context or Context(**options))
+    return Model(path, context or Context(**options), projector=projector)
