@@ -83,8 +83,9 @@ static mmi_value shuffle(mmi_io *io, mmi_value x, int64_t h, int64_t w, int64_t 
     if (h != w || h % scale)
         return mmi_graph_fail(g, MM_E_SHAPE, "pictures of %lld x %lld patches are no squares of a multiple of scale_factor %lld", (long long)h, (long long)w,
                               (long long)scale);
-    x = mmi_reshape(g, x, 4, (int64_t[]){n * h / scale, scale, w / scale, scale * C});
-    return mmi_reshape(g, mmi_swap_axes(g, x, 1, 2), 2, (int64_t[]){n * h * w / (scale * scale), scale * scale * C});
+    x = mmi_contiguous(g, x); /* [n h / scale, scale, w / scale, scale C], of which the middle two are exchanged */
+    x = mmi_graph_view(g, x, 4, (int64_t[]){n * h / scale, w / scale, scale, scale * C}, (int64_t[]){scale * w * C, scale * C, w * C, 1}, 0);
+    return mmi_reshape(g, x, 2, (int64_t[]){n * h * w / (scale * scale), scale * scale * C});
 }
 
 /* pixel_values [B, n, M, H, W], pixel_attention_mask [B, n, H, W] -> features of all real pictures in order */

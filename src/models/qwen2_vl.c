@@ -95,8 +95,6 @@ static mm_status positions(mm_context *ctx, const mm_model *m, const int32_t *id
         at += (int32_t)((medium->grid[1] > medium->grid[2] ? medium->grid[1] : medium->grid[2]) / merge);
         i += n;
     }
-    for (size_t i = 0; i < 3 * count; i++)
-        if (out[i] >= at) at = out[i] + 1;
     *next = at;
     return MM_OK;
 }

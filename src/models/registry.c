@@ -38,8 +38,6 @@ static const mmi_architecture *const architectures[] = {
     &mmi_clip_text, &mmi_clip_vision, &mmi_siglip_text, &mmi_siglip_vision, &mmi_siglip2_vision, &mmi_clip, &mmi_siglip, &mmi_siglip2,
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
-    &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision,
-    &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision, &mmi_paligemma,
 };
 

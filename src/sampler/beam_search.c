@@ -181,13 +181,7 @@ static mm_status advance(search *q, size_t n, const float **logits)
     int32_t next = (int32_t)(q->s->tokens.count + q->length - 1);
     mm_status st = ids && positions ? MM_OK : MM_E_NOMEM;
 
-    if (streams == 3) {
-        next = 0;
-        for (size_t i = 0; i < 3; i++)
-            for (size_t t = 0; t < q->s->streams[i].count; t++)
-                if (q->s->streams[i].data[t] >= next) next = q->s->streams[i].data[t] + 1;
-        next += (int32_t)q->length - 1;
-    }
+    if (streams == 3) next = mmi_session_next_position(q->s) + (int32_t)q->length - 1;
     for (size_t b = 0; b < n && !st; b++) ids[b] = q->running[b].ids.data[q->length - 1];
     for (size_t i = 0; i < streams * n && !st; i++) positions[i] = streams == 3 ? next : mmi_model_position(q->s->model, ids[i], (size_t)next);
     if (!st) st = mmi_session_step_many(q->s, &q->step, q->caches, n, ids, positions, logits);

@@ -250,6 +250,13 @@ static mm_status check_tokens(mm_session *s, const int32_t *ids, size_t count, s
     return MM_OK;
 }
 
+int32_t mmi_session_next_position(const mm_session *s)
+{
+    size_t n = s->streams[1].count;
+    int32_t y = s->streams[1].data[n - 1], x = s->streams[2].data[n - 1];
+    return (y > x ? y : x) + 1;
+}
+
 /* Positions of the last `count` tokens, where they are not their indices. */
 static mm_status add_positions(mm_session *s, size_t count, const mmi_placed *placed, size_t n_placed)
 {
@@ -260,9 +267,7 @@ static mm_status add_positions(mm_session *s, size_t count, const mmi_placed *pl
     mm_status st = MM_OK;
 
     if (!m->info.position_streams || !count) return MM_OK;
-    for (int i = 0; i < 3; i++)
-        for (size_t t = 0; t < before; t++)
-            if (s->streams[i].data[t] >= next) next = s->streams[i].data[t] + 1;
+    if (before) next = mmi_session_next_position(s);
     media = mmi_alloc_array(s->ctx, n_placed + 1, sizeof *media);
     out = mmi_alloc_array(s->ctx, 3 * count, sizeof *out);
     if (!media || !out) st = MM_E_NOMEM;

@@ -233,8 +233,11 @@ mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_
     if (!m->arch->write_prompt) return mmi_fail(s->ctx, MM_E_INTERNAL, "%s has no place for media in its prompt", m->class_name);
     media = mmi_alloc_array(s->ctx, s->waiting.count, sizeof *media);
     if (!media) return MM_E_NOMEM;
-    for (size_t i = 0; i < s->waiting.count; i++) media[i] = s->waiting.items[i]->medium;
-    st = m->arch->write_prompt(s->ctx, m, text, media, s->waiting.count, &wide);
+    for (size_t i = 0; i < s->waiting.count && !st; i++) {
+        st = encode(s, s->waiting.items[i]); /* which tells how many tokens it takes */
+        media[i] = s->waiting.items[i]->medium;
+    }
+    if (!st) st = m->arch->write_prompt(s->ctx, m, text, media, s->waiting.count, &wide);
     if (!st) st = mmi_tokenizer_encode(s->ctx, m->tokenizer, wide.data, wide.size, fresh && !m->info.prefix, 1, ids); /* a prefix says its beginning itself */
     mmi_text_clear(&wide);
     mmi_free(media);

@@ -39,4 +39,8 @@ struct mm_session {
     mmi_constraint constraint;
 };
 
+/* Of info.position_streams 3: what a token behind those of the session has in all streams. A text goes on behind a medium's rows and columns, whatever its
+ * time. */
+int32_t mmi_session_next_position(const mm_session *s);
+
 #endif

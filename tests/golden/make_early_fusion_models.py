@@ -3,15 +3,18 @@
 Greedy cases of pictures hold, beside prompt_ids and generated_ids, what the processor would give for them (pixel_values, grids).
 SPDX-License-Identifier: MIT"""
 import json
+from types import SimpleNamespace
 
 import gguf
 import numpy as np
 import torch
 from golden_models import ROOT, ids_of, only_logits, pixels_of, randomize, rename, run, save, tensors_of, write_case
+from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import (CLIPVisionConfig, Gemma2Config, GemmaConfig, Idefics3ForConditionalGeneration, LlamaConfig, LlavaConfig,
-                          LlavaForConditionalGeneration, PaliGemmaConfig, PaliGemmaForConditionalGeneration,
+from transformers import (CLIPVisionConfig, Gemma2Config, GemmaConfig, Idefics3ForConditionalGeneration, Idefics3Processor, LlamaConfig, LlavaConfig,
+                          LlavaForConditionalGeneration, LlavaProcessor, PaliGemmaConfig, PaliGemmaForConditionalGeneration,
+                          PaliGemmaProcessor, Qwen2VLProcessor, SmolVLMProcessor,
                           Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration, SiglipVisionConfig,
                           SmolVLMForConditionalGeneration, ViTConfig)
 
@@ -27,7 +30,8 @@ def forward(model, inputs, **derived):
 
 def write_forward(name, case, model, inputs, **derived):
     """`derived`: what transformers is given besides, since its processors derive it."""
-    write_case(name, case, inputs, only_logits(forward(model, inputs, **derived)))
+    joint = len({v.shape[0] for v in inputs.values()}) > 1  # media of all rows in one list
+    write_case(name, case, inputs, only_logits(forward(model, inputs, **derived)), "joint" if joint else "exact")
 
 
 def write_greedy(name, model, prompts, media, placeholders, case="image", derive=lambda ids: {}):
@@ -387,5 +391,51 @@ def make_pairs():
     write_projector_gguf(folder, "idefics3", model.config.vision_config, rest, "gelu", 2, scale=2)
 
 
+# What the processors write in a prompt
+
+def fill(text, mark, replacements):
+    parts = text.split(mark)
+    return parts[0] + "".join(r + p for r, p in zip(replacements, parts[1:]))
+
+
+def make_prompts():
+    """prompts.json: a model, a text, its media as (kind, rows, columns, tokens), and the prompt. Placeholders by the processors' own functions."""
+    cases = []
+
+    def add(model, text, media, expected):
+        cases.append({"model": model, "text": text, "media": [dict(zip(("kind", "rows", "cols", "tokens"), m)) for m in media], "prompt": expected})
+
+    llava = SimpleNamespace(patch_size=4, num_additional_image_tokens=1, vision_feature_select_strategy="default", image_token="<image>")
+    written = [LlavaProcessor.replace_image_token(llava, {"pixel_values": [np.zeros((3, 8, w))]}, 0) for w in (8, 12)]
+    media = [("image", 0, 0, 4), ("image", 0, 0, 6)]
+    add("llava_pair", "USER: <image>\nwhat is <image>?", media, fill("USER: <image>\nwhat is <image>?", "<image>", written))
+    add("llava_pair", "and <image>", media, written[0] + "\n" + fill("and <image>", "<image>", written[1:]))
+    idefics = SimpleNamespace(fake_image_token="<fake_token_around_image>", image_token="<image>", global_image_tag="<global-img>",
+                              global_image_token="<global-img>", image_seq_len=3)
+    tiles = {"rows": [[2, 0]], "cols": [[3, 0]]}
+    text = "User:<image>and<image> what?"
+    for model, cls in (("idefics3", Idefics3Processor), ("smolvlm", SmolVLMProcessor)):
+        written = [cls.replace_image_token(idefics, tiles, i) for i in range(2)]
+        add(model, text, [("image", 2, 3, 21), ("image", 0, 0, 3)], fill(text, "<image>", written))
+        add(model, "User: what?", [("image", 2, 3, 21)], written[0] + "User: what?")
+    qwen = SimpleNamespace(image_processor=SimpleNamespace(merge_size=2), video_processor=SimpleNamespace(merge_size=2), image_token="<|image_pad|>",
+                           video_token="<|video_pad|>")
+    grids = {"image_grid_thw": torch.tensor([[1, 4, 6]]), "video_grid_thw": torch.tensor([[3, 4, 4]])}
+    image, video = Qwen2VLProcessor.replace_image_token(qwen, grids, 0), Qwen2VLProcessor.replace_video_token(qwen, grids, 0)
+    text = "see <|vision_start|><|video_pad|><|vision_end|> and <|vision_start|><|image_pad|><|vision_end|>"
+    media = [("image", 0, 0, 6), ("video", 0, 0, 12)]
+    add("qwen2_vl", text, media, fill(fill(text, "<|video_pad|>", [video]), "<|image_pad|>", [image]))
+    add("qwen2_vl", "what?", media, f"<|vision_start|>{image}<|vision_end|><|vision_start|>{video}<|vision_end|>what?")
+    gemma = PaliGemmaProcessor.__new__(PaliGemmaProcessor)
+    gemma.tokenizer, gemma.image_seq_length, gemma.image_token = SimpleNamespace(bos_token=""), 5, "<image>"
+    gemma.image_processor = SimpleNamespace(fetch_images=lambda images: images)
+    picture = Image.new("RGB", (4, 4))
+    for text, count in (("caption en", 1), ("<image>caption <image> en", 2)):
+        laid_out = PaliGemmaProcessor.prepare_inputs_layout(gemma, images=[[picture] * count], text=[text])[1][0]
+        written = [PaliGemmaProcessor.replace_image_token(gemma, {}, 0)] * count
+        add("paligemma", text, [("image", 0, 0, 5)] * count, fill(laid_out, "<image>", written))
+    (ROOT / "early_fusion.prompts.json").write_text(json.dumps(cases, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    run("early_fusion", make_llavas, make_qwens, make_idefics3s, make_paligemmas, make_pairs)
+    run("early_fusion", make_llavas, make_qwens, make_idefics3s, make_paligemmas, make_pairs, make_prompts)
