@@ -58,7 +58,7 @@ int cli_transcribe(int argc, char **argv)
     }
     status = EXIT_FAILED;
     if (!(ctx = cli_context(&args))) goto cleanup;
-    if (mm_audio_read(ctx, path, &audio) || mm_model_open(ctx, args.model, &model) || mm_session_create(ctx, model, &session) ||
+    if (mm_audio_read(ctx, path, &audio) || cli_open(ctx, &args, &model) || mm_session_create(ctx, model, &session) ||
         mm_session_transcribe(session, audio, language, translate ? MM_TASK_TRANSLATE : MM_TASK_TRANSCRIBE, f.timestamps || f.json, print_segment, &f)) {
         status = cli_fail(ctx);
         goto cleanup;

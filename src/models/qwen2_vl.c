@@ -54,7 +54,7 @@ static size_t place(const mm_model *m, const mmi_medium *medium, size_t room, si
 {
     int64_t merge = mmi_qwen2_vl_merge(m->parts[VISION]), speed = mmi_qwen2_vl_tokens_per_second(m->parts[VISION]);
     int64_t T = medium->grid[0], H = medium->grid[1] / merge, W = medium->grid[2] / merge;
-    float step = medium->modality == MMI_VIDEO && speed ? (float)speed * (float)(1.0 / medium->rate) : 1;
+    float seconds = (float)(medium->rate > 0 ? 1.0 / medium->rate : 1), step = medium->modality == MMI_VIDEO && speed ? (float)speed * seconds : 1;
 
     if (T < 1 || H < 1 || W < 1 || T > (int64_t)room || H > (int64_t)room || W > (int64_t)room || T * H > (int64_t)room || T * H * W > (int64_t)room ||
         !(step >= 0 && step * (float)T < 1e9f))
@@ -116,7 +116,7 @@ static const mmi_part_row parts[] = {
 };
 
 const mmi_architecture mmi_qwen2_vl = {
-    .name = "qwen2_vl", .classes = classes, .prefixes = prefixes, .processor = "Qwen2VLImageProcessor", .read_hf = read_hf,
+    .name = "qwen2_vl", .classes = classes, .prefixes = prefixes, .processor = "Qwen2VLImageProcessor", .video_processor = "Qwen2VLVideoProcessor", .read_hf = read_hf,
     .build = build, .write_prompt = write_prompt, .positions = positions, .parts = parts,
     .n_parts = sizeof parts / sizeof *parts,
 };
