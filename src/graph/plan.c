@@ -40,7 +40,7 @@ static mm_status drop_unread(mmi_graph *g)
         g->nodes[--kept] = node;
     }
     g->n_nodes -= kept;
-    memmove(g->nodes, g->nodes + kept, g->n_nodes * sizeof *g->nodes);
+    if (g->n_nodes) memmove(g->nodes, g->nodes + kept, g->n_nodes * sizeof *g->nodes);
     mmi_free(read);
     return MM_OK;
 }

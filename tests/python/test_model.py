@@ -92,7 +92,7 @@ class Pictures(unittest.TestCase):
         self.picture = np.random.default_rng(1).integers(0, 256, (48, 40, 3), dtype=np.uint8)
 
     def test_classify_is_softmax_of_logits(self):
-        pixels = self.model.preprocess(self.picture)
+        pixels = self.model.preprocess(self.picture)["pixel_values"]
         self.assertEqual((pixels.dtype, pixels.shape[:2]), (np.dtype(np.float32), (1, 3)))
         logits = self.model.forward({"pixel_values": pixels})["logits"][0].astype(np.float64)
         p = np.exp(logits - logits.max())

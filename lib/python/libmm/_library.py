@@ -208,6 +208,9 @@ PROTOTYPES = {
                                                _out_handle]),
     "mm_model_apply_chat_template_media": (c_int32, [_handle, _handle, POINTER(c_char_p), POINTER(c_char_p), POINTER(c_char_p), c_size_t,
                                                      c_int32, _out_handle]),
+    "mm_model_preprocess_images": (c_int32, [_handle, _handle, _out_handle, c_size_t, _out_handle]),
+    "mm_model_preprocess_video": (c_int32, [_handle, _handle, _handle, _out_handle]),
+    "mm_model_preprocess_audio": (c_int32, [_handle, _handle, _handle, _out_handle]),
     # mm_session.h
     "mm_session_create": (c_int32, [_handle, _handle, _out_handle]),
     "mm_session_destroy": (None, [_handle]),
@@ -218,6 +221,7 @@ PROTOTYPES = {
     "mm_session_bounds_f64": (c_int32, [c_int32, POINTER(c_double), POINTER(c_double)]),
     "mm_session_append_text": (c_int32, [_handle, _text]),
     "mm_session_append_image": (c_int32, [_handle, _handle]),
+    "mm_session_append_video": (c_int32, [_handle, _handle]),
     "mm_session_append_audio": (c_int32, [_handle, _handle]),
     "mm_session_set_text": (c_int32, [_handle, _text]),
     "mm_session_beam": (c_int32, [_handle, c_size_t, POINTER(_ids), POINTER(c_size_t), POINTER(c_double)]),

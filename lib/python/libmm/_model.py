@@ -16,6 +16,7 @@ from ._library import lib
 from ._session import Session, Stream
 from ._tensor import array_of, arrays_of, map_of
 from ._tokenizer import Tokenizer
+from ._video import Video
 
 Message = Union[Mapping[str, Any], Tuple[str, Any]]  # {"role": ..., "content": ...} or (role, content); content: str or list of parts
 
@@ -111,22 +112,22 @@ class Model:
 
     def apply_chat_template(self, messages: Sequence[Message], *, open_reply: bool = True) -> str:
         """A conversation as the model's chat template writes it, special tokens spelled out. The content of a message is a text, or a list of
-        pictures, sounds and at last a text.
+        pictures, videos, sounds and at last a text.
 
         open_reply  end with the opening of the assistant's next turn
         """
         return self._conversation(messages, open_reply)[0]
 
-    def _conversation(self, messages: Sequence[Message], open_reply: bool) -> Tuple[str, List[Union[Image, Audio]]]:
+    def _conversation(self, messages: Sequence[Message], open_reply: bool) -> Tuple[str, List[Union[Image, Video, Audio]]]:
         roles, contents, kinds, media = [], [], [], []
         for m in messages:
             role, content = (m["role"], m["content"]) if isinstance(m, Mapping) else m
             parts = [content] if isinstance(content, str) else list(content)
             texts = [p for p in parts if isinstance(p, str)]
-            own = [p if isinstance(p, Audio) else image_of(p, self.context) for p in parts if not isinstance(p, str)]
+            own = [p if isinstance(p, (Video, Audio)) else image_of(p, self.context) for p in parts if not isinstance(p, str)]
             roles.append(c_text(role, "a role"))
             contents.append(c_text("".join(texts), "a message"))
-            kinds.append(b" ".join(b"audio" if isinstance(p, Audio) else b"image" for p in own))
+            kinds.append(b" ".join({Video: b"video", Audio: b"audio"}.get(type(p), b"image") for p in own))
             media += own
         count = len(roles)
         array = ctypes.c_char_p * count
@@ -139,7 +140,7 @@ class Model:
         """The assistant's next turn of a conversation, as a stream of text.
 
         messages  {"role": "user", "content": "..."} or (role, content), the last one to be answered; a content may be a list of pictures,
-                  sounds and at last a text
+                  videos, sounds and at last a text
         options   of the session
         """
         text, media = self._conversation(messages, True)
@@ -151,7 +152,7 @@ class Model:
     def generate(self, prompt: str, *, media: Sequence[Any] = (), system: Optional[str] = None, raw: bool = False, **options: Any) -> Stream:
         """The answer to a prompt as a stream of text.
 
-        media    pictures and sounds in front of the prompt, or at its placeholders
+        media    pictures, videos and sounds in front of the prompt, or at its placeholders
         system   the system message of the conversation
         raw      continue the prompt as it is, without the chat template
         options  of the session
@@ -161,7 +162,7 @@ class Model:
                 raise ValueError("a system message needs the chat template, which raw leaves out")
             session = Session(self, **options)
             for m in media:
-                session.append(m if isinstance(m, Audio) else image_of(m, self.context))
+                session.append(m if isinstance(m, (Video, Audio)) else image_of(m, self.context))
             return session.append(prompt).generate()
         return self.chat(([] if system is None else [("system", system)]) + [("user", [*media, prompt])], **options)
 
@@ -202,13 +203,19 @@ class Model:
         out = array_of(Handle(pointer, lib.mm_tensor_release))
         return out[0] if one else out
 
-    def preprocess(self, image: Union[str, ImageSource]) -> np.ndarray:
-        """A picture as the model's processor prepares it: [1, 3, H, W] float32."""
-        picture = image_of(image, self.context)
+    def preprocess(self, *media: Any) -> Dict[str, np.ndarray]:
+        """What the model's processors make of pictures, of one video or of one sound: arrays that forward takes."""
+        one = media[0] if len(media) == 1 else None
+        if isinstance(one, (Video, Audio)):
+            function = lib.mm_model_preprocess_video if isinstance(one, Video) else lib.mm_model_preprocess_audio
+            arguments: Tuple[Any, ...] = (one._handle.pointer,)
+        else:
+            pictures = [image_of(i, self.context) for i in media]
+            function = lib.mm_model_preprocess_images
+            arguments = ((ctypes.c_void_p * len(pictures))(*(i._handle.pointer for i in pictures)), len(pictures))
         with self.context.call() as p:
-            pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_preprocess_image, self._handle.pointer, p,
-                                        picture._handle.pointer)
-        return array_of(Handle(pointer, lib.mm_tensor_release))
+            pointer = self.context.make(lib.mm_tensor_map_destroy, function, self._handle.pointer, p, *arguments)
+            return arrays_of(Handle(pointer, lib.mm_tensor_map_destroy))
 
     def classify(self, image: Union[str, ImageSource], *, labels: Optional[Sequence[str]] = None, template: Optional[str] = None,
                  top: Optional[int] = None) -> List[Tuple[str, float]]:

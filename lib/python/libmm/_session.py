@@ -16,6 +16,7 @@ from ._context import Context, HangingHandle, c_text, checked
 from ._image import Image
 from ._library import lib
 from ._tokenizer import ids_array
+from ._video import Video
 
 if TYPE_CHECKING:
     from ._model import Model
@@ -245,10 +246,10 @@ class Session:
             return lowest.value, highest.value
         raise TypeError(f"{option!r} is no numeric option of a session")
 
-    def append(self, text_or_ids: Union[str, Sequence[int], Image, Audio]) -> "Session":
-        """Append a text, token ids, a picture or a sound. Media join the next text, at its placeholders or in front of it. Returns the session."""
-        if isinstance(text_or_ids, (Image, Audio)):
-            function = lib.mm_session_append_image if isinstance(text_or_ids, Image) else lib.mm_session_append_audio
+    def append(self, text_or_ids: Union[str, Sequence[int], Image, Video, Audio]) -> "Session":
+        """Append a text, token ids, a picture, a video or a sound. Media join the next text, at its placeholders or in front of it. Returns the session."""
+        if isinstance(text_or_ids, (Image, Video, Audio)):
+            function = {Image: lib.mm_session_append_image, Video: lib.mm_session_append_video, Audio: lib.mm_session_append_audio}[type(text_or_ids)]
             with self.context.call():
                 self.context.check(function(self._handle.pointer, text_or_ids._handle.pointer))
         elif isinstance(text_or_ids, str):
