@@ -18,7 +18,8 @@ typedef struct {
     mm_session *s;
     const mmi_speech_tokens *tokens;
     const char *language;
-    int32_t task, first_timestamp; /* the latter INT32_MAX: none are written */
+    int32_t task, first_timestamp; /* the latter INT32_MAX: there are none */
+    int stamped;                   /* they are written */
     mm_transcribe_fn fn;
     void *user;
     int stopped;
@@ -82,7 +83,7 @@ static mm_status write_orders(transcription *t, int32_t *language)
         if (t->task == MM_TASK_TRANSLATE ? t->tokens->translate >= 0 : t->tokens->transcribe >= 0)
             ids[n++] = t->task == MM_TASK_TRANSLATE ? t->tokens->translate : t->tokens->transcribe;
     }
-    if (t->first_timestamp == INT32_MAX && t->tokens->no_timestamps >= 0) ids[n++] = t->tokens->no_timestamps;
+    if (!t->stamped && t->tokens->no_timestamps >= 0) ids[n++] = t->tokens->no_timestamps;
     return st ? st : mmi_session_add(t->s, ids, n, NULL, 0);
 }
 
@@ -134,7 +135,7 @@ static mm_status write_window(transcription *t)
         if ((st = mmi_session_compute(s))) break;
         memcpy(s->scores, s->logits, V * sizeof *s->scores);
         st = mmi_session_rule_scores(s, s->scores, t->written.data, t->written.count, room);
-        if (!st && t->first_timestamp != INT32_MAX) rule_timestamps(t, s->scores);
+        if (!st && t->stamped) rule_timestamps(t, s->scores);
         if (!st) st = mmi_sampler_pick(s->ctx, &s->sampler, s->scores, V, s->tokens.data, s->tokens.count, &id);
         if (st || mmi_session_is_end(s, id)) break;
         st = mmi_ids_add(s->ctx, &t->written, id) ? MM_E_NOMEM : mmi_session_add(s, &id, 1, NULL, 0);
@@ -152,7 +153,7 @@ static mm_status hand_out(transcription *t, size_t from, size_t to, double begin
     for (size_t i = from; i < to && !st; i++)
         if (t->written.data[i] < t->first_timestamp) st = mmi_ids_add(t->s->ctx, &words, t->written.data[i]) ? MM_E_NOMEM : MM_OK;
     if (!st && words.count) st = mmi_tokenizer_decode(t->s->ctx, t->s->model->tokenizer, words.data, words.count, 1, &text);
-    if (!st && text.size && t->fn) t->stopped |= t->fn(t->user, begin, end, text.data, text.size) != 0;
+    if (!st && text.size && t->fn && !t->stopped) t->stopped = t->fn(t->user, begin, end, text.data, text.size) != 0;
     mmi_text_clear(&text);
     mmi_free(words.data);
     return st;
@@ -169,6 +170,7 @@ static mm_status cut(transcription *t, double begin, int64_t heard, int64_t *adv
     mm_status st = MM_OK;
 
     *advance = heard;
+    if (!t->stamped) return hand_out(t, 0, n, 0, t->seconds);
     for (size_t i = 0; i < n; i++)
         if (is_timestamp(t, i)) last = i;
     for (size_t i = 1; i < n && !st; i++) {
@@ -181,7 +183,6 @@ static mm_status cut(transcription *t, double begin, int64_t heard, int64_t *adv
     if (st || (pairs && !single)) return st; /* what follows the last pair is unfinished: the next window begins there */
     *advance = heard;
     if (pairs) return hand_out(t, from, n, begin + seconds_of(t, from), begin + seconds_of(t, n - 1));
-    if (t->first_timestamp == INT32_MAX) return hand_out(t, 0, n, 0, t->seconds);
     return hand_out(t, 0, n, begin, begin + (last != SIZE_MAX && t->written.data[last] != t->first_timestamp ? seconds_of(t, last) : (double)heard * STEP / FRAMES));
 }
 
@@ -226,7 +227,8 @@ mm_status mmi_session_transcribe(mm_session *s, const mm_audio *audio, const cha
                       is_long ? "a sound longer than a window" : "this");
         goto cleanup;
     }
-    if (timestamps || is_long) t.first_timestamp = t.tokens->no_timestamps + 1;
+    t.stamped = timestamps || is_long;
+    if (t.tokens->no_timestamps >= 0) t.first_timestamp = t.tokens->no_timestamps + 1;
     t.seconds = (double)mm_audio_count(sound) / (double)p->sampling_rate;
     if ((st = mmi_audio_features(s->ctx, p, mm_audio_samples(sound), mm_audio_count(sound), !is_long, &t.features, NULL))) goto cleanup;
     t.bands = mm_tensor_shape(t.features)[1];
