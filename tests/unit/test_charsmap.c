@@ -83,6 +83,8 @@ static void test_units(void **state)
     m = good();
     m.units[0] = 256u << 10;
     assert_refused(f, &m, "unit 0 leads to unit 256 of 256");
+    m.units[0] |= 1u << 31; /* a root that calls itself a leaf */
+    assert_refused(f, &m, "unit 0 leads");
     m = good();
     m.units[7] = 0xFFFFFF00u & ~(1u << 31);
     assert_refused(f, &m, "unit 7 leads");

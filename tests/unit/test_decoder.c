@@ -94,12 +94,14 @@ static void test_token_bytes(void **state)
     static const char byte_level[] = "{\"type\":\"ByteLevel\"}",
                       llama[] = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},"
                                 "{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}",
-                      words[] = "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":false}", bpe[] = "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}";
+                      words[] = "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":false}", bpe[] = "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}",
+                      spaces[] = "{\"type\":\"Metaspace\",\"replacement\":\"_\"}", never[] = "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"never\"}";
     static const struct {
         const char *json, *token, *bytes;
         int drops_space;
     } cases[] = {{byte_level, "\xC4\xA0\xC3\xA4", " \xE4", 0}, {byte_level, "a b", "a b", 0}, {llama, "\xE2\x96\x81\xE2\x96\x81" "a", "  a", 1}, {llama, "<0xE4>", "\xE4", 1},
-                 {llama, "<0xZZ>", "<0xZZ>", 1}, {llama, "\xC3\xA4", "\xC3\xA4", 1}, {words, "##ab", "ab", 0}, {words, "ab", " ab", 0}, {bpe, "ab</w>", "ab ", 0}, {"null", "a", " a", 0}};
+                 {llama, "<0xZZ>", "<0xZZ>", 1}, {llama, "\xC3\xA4", "\xC3\xA4", 1}, {words, "##ab", "ab", 0}, {words, "ab", " ab", 0}, {bpe, "ab</w>", "ab ", 0}, {"null", "a", " a", 0},
+                 {spaces, "_a_b", " a b", 1}, {never, "_a", " a", 0}};
     fixture *f = *state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
