@@ -76,6 +76,8 @@ def make_texts():
     make_text("xlm_roberta", 205, XLMRobertaModel, text_config(XLMRobertaConfig, pad_token_id=1, type_vocab_size=1),
               torch.float16, ("len7", "pad_left"), padding=1)
     make_text("distilbert", 211, DistilBertModel, text_config(DistilBertConfig))
+    make_text("distilbert_sharded", 214, DistilBertModel, text_config(DistilBertConfig, activation="relu", n_heads=2), torch.float16,
+              shards=2)
     make_text("distilbert_mlm", 212, DistilBertForMaskedLM, text_config(DistilBertConfig, activation="relu"), torch.bfloat16,
               ("len7", "pad_left"))
     make_text("distilbert_class", 213, DistilBertForSequenceClassification, text_config(DistilBertConfig, **LABELS), torch.float16,
@@ -153,6 +155,9 @@ def make_visions():
     make_vision("dinov2_registers_class", 312, Dinov2WithRegistersForImageClassification,
                 vision_config(Dinov2WithRegistersConfig, use_swiglu_ffn=True, **LABELS), [(1, 24, 24), (1, 16, 16)], torch.bfloat16,
                 interpolate=False)
+    make_vision("dinov2_registers_f16", 313, Dinov2WithRegistersModel,
+                vision_config(Dinov2WithRegistersConfig, num_register_tokens=1, use_swiglu_ffn=True, num_channels=1), [(2, 24, 24), (1, 32, 24)],
+                torch.float16, shards=2, interpolate=False)
     make_mae("vit_mae", 321, [(2, 24, 24), (1, 16, 32)], mask_ratio=0.6, norm_pix_loss=True, decoder_num_hidden_layers=1)
     make_mae("vit_mae_deep", 322, [(1, 24, 24)], torch.float16,  # its decoder deeper, named as files before transformers 5 have it
              lambda n: n.replace("decoder.decoder_encoder.layer.", "decoder.decoder_layers."), decoder_num_hidden_layers=3)
@@ -160,6 +165,8 @@ def make_visions():
     make_vision("clip_vision_projection", 332, CLIPVisionModelWithProjection,
                 vision_config(CLIPVisionConfig, projection_dim=10, hidden_act="gelu", num_channels=1), [(1, 24, 24), (2, 24, 32)],
                 torch.bfloat16, shards=2)
+    make_vision("clip_vision_projection_f16", 334, CLIPVisionModelWithProjection,
+                vision_config(CLIPVisionConfig, projection_dim=21, num_hidden_layers=1), [(2, 24, 24)], torch.float16)
     make_vision("clip_vision_old", 333, CLIPVisionModel, vision_config(CLIPVisionConfig, num_hidden_layers=1), [(1, 24, 24)],
                 torch.float16, change=lambda n: "vision_model." + n)
     make_vision("siglip_vision", 341, SiglipVisionModel, vision_config(SiglipVisionConfig), [(1, 24, 24), (2, 30, 41)])

@@ -241,6 +241,8 @@ def make_visions():
     make_vision("vit", 41, ViTModel, vision_config(ViTConfig), [(1, 32, 32), (2, 32, 32), (1, 24, 40), (1, 65, 48)])
     make_vision("vit_class", 42, ViTForImageClassification, vision_config(ViTConfig, num_hidden_layers=1, **classes),
                 [(1, 32, 32), (2, 40, 16)])
+    make_vision("vit_class_f16", 45, ViTForImageClassification,
+                vision_config(ViTConfig, qkv_bias=False, image_size=[16, 24], num_attention_heads=2, **classes), [(2, 16, 24)], torch.float16)
     make_vision("vit_no_bias", 43, ViTModel, vision_config(ViTConfig, qkv_bias=False, hidden_act="relu", num_channels=1),
                 [(2, 32, 32)], torch.bfloat16, add_pooling_layer=False)
     make_vision("vit_rectangle", 44, ViTModel,
@@ -249,6 +251,9 @@ def make_visions():
     make_vision("dinov2_swiglu", 52, Dinov2Model,
                 vision_config(Dinov2Config, use_swiglu_ffn=True, hidden_size=24, num_attention_heads=3),
                 [(1, 28, 28), (1, 14, 49)], torch.float16)
+    make_vision("dinov2_class_bf16", 54, Dinov2ForImageClassification,
+                vision_config(Dinov2Config, num_hidden_layers=1, use_swiglu_ffn=True, num_channels=1, **classes), [(1, 28, 28), (2, 14, 28)],
+                torch.bfloat16)
     make_vision("dinov2_class", 53, Dinov2ForImageClassification,
                 vision_config(Dinov2Config, num_hidden_layers=1, qkv_bias=False, **classes), [(2, 28, 28), (1, 35, 56)])
 
