@@ -72,7 +72,8 @@ static mmi_value mask_of(mmi_io *io, mmi_value ids, int64_t n)
 }
 
 /* input_ids, position_ids, attention_mask [B, T]; of pictures pixel_values [B, n, K, M, H, W], aspect_ratio_ids [B, n], aspect_ratio_mask [B, n, K] and,
- * where it is not the processor's, cross_attention_mask [B, T, n, K] -> last_hidden_state [B, T, C], logits [B, T, V], image_features [B n, K N, C] */
+ * where it is not the processor's, cross_attention_mask [B, T, n, K] -> last_hidden_state [B, T, C], logits [B, T, V]; or, asked for by name and
+ * alone, image_features [B n, K N, C], which stand for pixel_values */
 static void build(mmi_io *io)
 {
     static const char *const results[] = {"last_hidden_state", "logits", NULL}, *const inputs[] = {"position_ids", "attention_mask"};
@@ -86,8 +87,10 @@ static void build(mmi_io *io)
     (void)mmi_io_input(io, "num_tiles"); /* of the processor; aspect_ratio_mask says it too */
     if (mmi_io_input(io, "pixel_values")) {
         states = see(io);
-        mmi_io_output(io, "image_features", states);
-        if (io->wanted && !mmi_io_wants(io, "logits") && !mmi_io_wants(io, "last_hidden_state")) return;
+        if (io->wanted && mmi_io_wants(io, "image_features")) {
+            mmi_io_output(io, "image_features", states);
+            return;
+        }
     }
     mmi_io_part(&part, io, TEXT, results);
     if (io->encode) {
