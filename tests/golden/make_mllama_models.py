@@ -2,6 +2,7 @@
 """Tiny checkpoints of Llama 3.2 Vision; what is written where stands in golden_models.py. The mask of what text attends to is made by the
 functions of transformers' processor, and left out of the inputs where libmm is to find it by itself.
 SPDX-License-Identifier: MIT"""
+import json
 import types
 
 import torch
@@ -124,7 +125,11 @@ def forward_cases(name, model, seed):
 
 def mllama():
     model = build(VISION, TEXT, 47, 11, 0.35)
-    save("mllama", model)
+    folder = save("mllama", model)
+    processor = {"image_processor_type": "MllamaImageProcessor", "do_convert_rgb": True, "do_normalize": True, "do_pad": True, "do_rescale": True,
+                 "do_resize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "max_image_tiles": 3, "resample": 2,
+                 "rescale_factor": 1 / 255, "size": {"height": 12, "width": 12}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n")
     forward_cases("mllama", model, 100)
     write_greedy_media("mllama", "greedy", model, [2], 6, [1], 200)
     write_greedy_media("mllama", "greedy_two", model, [4, 3], 9, [2, 6], 300)

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "model_fixture.h"
 
+#include "media.h"
+#include "mm_image.h"
 #include "picture_mask_op.h"
 #include "plan.h"
 #include "run.h"
@@ -101,19 +103,37 @@ static mm_session *session_of(const fixture *f)
     return s;
 }
 
-/* The session's logits are forward's at the last of `count` tokens of the prompt, with so many of its pictures. */
-static void assert_logits(const fixture *f, mm_session *s, size_t count, size_t pictures)
+/* The session's logits are forward's at the last of `count` tokens of the prompt, with these inputs besides, which are destroyed. */
+static void assert_forward(const fixture *f, mm_session *s, size_t count, mm_tensor_map *in)
 {
-    int64_t shape[MM_TENSOR_MAX_RANK];
-    mm_tensor_map *in = NULL, *out = NULL;
+    mm_tensor_map *out = NULL;
     mm_tensor *t = NULL;
     const float *have = NULL, *want;
     double worst = 0, largest = 0;
 
-    ok(f->ctx, mm_tensor_map_create(f->ctx, &in));
     ok(f->ctx, mm_tensor_copy(f->ctx, MM_DTYPE_I32, 2, (int64_t[]){1, (int64_t)count}, f->prompt, &t));
     ok(f->ctx, mm_tensor_map_set(f->ctx, in, "input_ids", t));
     mm_tensor_release(t);
+    ok(f->ctx, mm_model_forward(f->model, f->ctx, in, &out));
+    want = (const float *)mm_tensor_const_data(mm_tensor_map_get(out, "logits")) + (count - 1) * VOCABULARY;
+    ok(f->ctx, mm_session_logits(s, &have));
+    for (size_t v = 0; v < VOCABULARY; v++) {
+        worst = fmax(worst, fabs((double)have[v] - (double)want[v]));
+        largest = fmax(largest, fabs((double)want[v]));
+    }
+    if (!(worst <= 1e-5 * largest)) fail_msg("logits behind %zu tokens differ by %g of %g", count, worst, largest);
+    mm_tensor_map_destroy(in);
+    mm_tensor_map_destroy(out);
+}
+
+/* The same with so many pictures of the golden. */
+static void assert_logits(const fixture *f, mm_session *s, size_t count, size_t pictures)
+{
+    int64_t shape[MM_TENSOR_MAX_RANK];
+    mm_tensor_map *in = NULL;
+    mm_tensor *t = NULL;
+
+    ok(f->ctx, mm_tensor_map_create(f->ctx, &in));
     for (size_t i = 0; i < 3 && pictures; i++) {
         const mm_tensor *all = mm_tensor_map_get(f->golden, picture_inputs[i]);
         memcpy(shape, mm_tensor_shape(all), (size_t)mm_tensor_rank(all) * sizeof *shape);
@@ -122,16 +142,7 @@ static void assert_logits(const fixture *f, mm_session *s, size_t count, size_t 
         ok(f->ctx, mm_tensor_map_set(f->ctx, in, picture_inputs[i], t));
         mm_tensor_release(t);
     }
-    ok(f->ctx, mm_model_forward(f->model, f->ctx, in, &out));
-    want = (const float *)mm_tensor_const_data(mm_tensor_map_get(out, "logits")) + (count - 1) * VOCABULARY;
-    ok(f->ctx, mm_session_logits(s, &have));
-    for (size_t v = 0; v < VOCABULARY; v++) {
-        worst = fmax(worst, fabs((double)have[v] - (double)want[v]));
-        largest = fmax(largest, fabs((double)want[v]));
-    }
-    if (!(worst <= 1e-5 * largest)) fail_msg("logits behind %zu tokens and %zu pictures differ by %g of %g", count, pictures, worst, largest);
-    mm_tensor_map_destroy(in);
-    mm_tensor_map_destroy(out);
+    assert_forward(f, s, count, in);
 }
 
 /* Text, a picture, text, another picture, and back. Tokens before the first picture see all pictures there are. */
@@ -168,6 +179,27 @@ static void test_pictures_come_and_go(void **state)
     assert_logits(f, fork, 9, 2);
     mm_session_destroy(fork);
     mm_session_destroy(s);
+}
+
+/* From pixels on, through the image processor of the directory: one picture high, one wide. */
+static void test_images(void **state)
+{
+    const fixture *f = *state;
+    mm_session *s = session_of(f);
+    mm_image *images[2] = {NULL, NULL};
+    mm_tensor_map *in = NULL;
+    uint8_t pixels[3 * 9 * 25];
+
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * i * 7 % 251);
+    ok(f->ctx, mm_image_create(f->ctx, 9, 25, pixels, &images[0]));
+    ok(f->ctx, mm_image_create(f->ctx, 25, 9, pixels, &images[1]));
+    for (size_t i = 0; i < 2; i++) ok(f->ctx, mm_session_append_image(s, images[i]));
+    ok(f->ctx, mm_session_append_tokens(s, f->prompt, 9));
+    ok(f->ctx, mmi_media_images(f->ctx, f->model, (const mm_image *const *)images, 2, &in, NULL));
+    assert_non_null(mm_tensor_map_get(in, "num_tiles"));
+    assert_forward(f, s, 9, in);
+    mm_session_destroy(s);
+    for (size_t i = 0; i < 2; i++) mm_image_destroy(images[i]);
 }
 
 static void test_wrong_numbers_of_pictures(void **state)
@@ -360,6 +392,7 @@ static void test_tile_bias(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_pictures_come_and_go, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_images, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_wrong_numbers_of_pictures, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_absent_and_unknown_kinds, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_prompts, setup, teardown),
