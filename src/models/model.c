@@ -521,6 +521,7 @@ static void read_answer_tokens(mm_model *m, const mmi_hf_directory *d)
     read_end_tokens(m, d->generation_config ? mmi_json_root(d->generation_config) : NULL);
     read_end_tokens(m, mmi_json_root(d->config));
     read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "decoder"));
+    read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "text_config"));
     if (!m->info.ids_input || strcmp(m->info.ids_input, "decoder_input_ids")) return;
     if (first < 0) first = generation_token(m, d, "bos_token_id");
     if (first >= 0) m->start_tokens[m->n_start_tokens++] = (int32_t)first;
