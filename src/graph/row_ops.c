@@ -102,7 +102,7 @@ static mmi_value binary(mmi_graph *g, const mmi_op *op, mmi_value a, mmi_value b
     fits = vb->rank >= 1 && vb->rank <= va->rank && va->dtype == MM_DTYPE_F32 && vb->dtype == MM_DTYPE_F32;
     for (int32_t d = 1; fits && d <= vb->rank; d++) {
         int64_t m = vb->shape[vb->rank - d];
-        fits = m == va->shape[va->rank - d] || (m == 1 && d == vb->rank);
+        fits = m == va->shape[va->rank - d] || (m == 1 && d == vb->rank && d > 1);
     }
     if (!fits)
         return mmi_graph_fail(g, MM_E_SHAPE, "%s of %s and %s", op->name, mmi_graph_shape_text(g, a, s), mmi_graph_shape_text(g, in[1], t));

@@ -60,6 +60,20 @@ mmi_value mmi_split_last(mmi_graph *g, mmi_value x, int64_t groups, int64_t size
     return mmi_graph_view(g, x, last + 2, shape, stride, 0);
 }
 
+mmi_value mmi_repeat(mmi_graph *g, mmi_value x, int32_t axis, int64_t count)
+{
+    mmi_value_info v;
+    char text[128];
+
+    if (g->status) return 0;
+    v = *mmi_graph_look(g, x);
+    if (axis < 0 || axis >= v.rank || v.shape[axis] != 1 || count < 1)
+        return mmi_graph_fail(g, MM_E_SHAPE, "%s cannot be repeated %lld times along axis %d", mmi_graph_shape_text(g, x, text), (long long)count, axis);
+    v.shape[axis] = count;
+    v.stride[axis] = 0;
+    return mmi_graph_view(g, x, v.rank, v.shape, v.stride, 0);
+}
+
 mmi_value mmi_reshape(mmi_graph *g, mmi_value x, int32_t rank, const int64_t *shape)
 {
     int64_t stride[MMI_MAX_RANK], n = 1;

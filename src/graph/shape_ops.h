@@ -11,6 +11,8 @@ mmi_value mmi_slice(mmi_graph *g, mmi_value x, int32_t axis, int64_t start, int6
 mmi_value mmi_select(mmi_graph *g, mmi_value x, int32_t axis, int64_t index);        /* slice of one, the axis removed */
 mmi_value mmi_split_last(mmi_graph *g, mmi_value x, int64_t groups, int64_t size);   /* [.., groups * size] -> [.., groups, size] */
 
+mmi_value mmi_repeat(mmi_graph *g, mmi_value x, int32_t axis, int64_t count);        /* an axis of length 1, `count` times */
+
 /* x itself when contiguous, else a copy. */
 mmi_value mmi_contiguous(mmi_graph *g, mmi_value x);
 

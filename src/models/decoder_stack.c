@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "architecture_config.h"
-#include "decoder_block.h"
 #include "layer_weights.h"
 #include "linear_op.h"
 #include "row_ops.h"
@@ -258,24 +257,34 @@ mm_status mmi_decoder_prepare(mm_context *ctx, mm_model *m)
     return mmi_rope_prepare(ctx, m, c->rope, c->ropes, c->rotary_dim, c->rope_scale);
 }
 
-static mmi_norm_spec norm_of(mmi_io *io, int slot, int64_t l)
+mmi_norm_spec mmi_decoder_norm(mmi_io *io, int slot, int64_t l)
 {
     const mmi_decoder_config *c = io->model->config;
     return (mmi_norm_spec){1, mmi_io_weight(io, slot, l), 0, (float)c->eps, (float)c->norm_offset};
 }
 
-static mmi_decoder_block_spec layer(mmi_io *io, int64_t l)
+mmi_feed_forward_spec mmi_decoder_feed_forward(mmi_io *io, int64_t l)
+{
+    mmi_feed_forward_spec f = mmi_layer_feed_forward(io, MMI_DEC_UP, l, ((const mmi_decoder_config *)io->model->config)->act);
+
+    f.gate = mmi_io_weight(io, MMI_DEC_GATE, l);
+    f.gate_bias = mmi_io_weight(io, MMI_DEC_GATE_BIAS, l);
+    f.gated = 1;
+    return f;
+}
+
+mmi_decoder_block_spec mmi_decoder_layer(mmi_io *io, int64_t l)
 {
     const mmi_decoder_config *c = io->model->config;
     mmi_decoder_block_spec b = {0};
 
-    b.norm1 = norm_of(io, MMI_DEC_NORM1, l);
-    b.out_norm1 = norm_of(io, MMI_DEC_OUT_NORM1, l);
-    b.norm2 = norm_of(io, MMI_DEC_NORM2, l);
-    b.out_norm2 = norm_of(io, MMI_DEC_OUT_NORM2, l);
+    b.norm1 = mmi_decoder_norm(io, MMI_DEC_NORM1, l);
+    b.out_norm1 = mmi_decoder_norm(io, MMI_DEC_OUT_NORM1, l);
+    b.norm2 = mmi_decoder_norm(io, MMI_DEC_NORM2, l);
+    b.out_norm2 = mmi_decoder_norm(io, MMI_DEC_OUT_NORM2, l);
     b.attention = mmi_layer_attention(io, MMI_DEC_Q, l, c->heads, c->key_heads, c->head_dim);
-    b.attention.query_norm = norm_of(io, MMI_DEC_Q_NORM, l);
-    b.attention.key_norm = norm_of(io, MMI_DEC_K_NORM, l);
+    b.attention.query_norm = mmi_decoder_norm(io, MMI_DEC_Q_NORM, l);
+    b.attention.key_norm = mmi_decoder_norm(io, MMI_DEC_K_NORM, l);
     b.attention.rope_neox = c->rope_neox;
     b.attention.cached = io->cached;
     b.attention.layer = (size_t)l;
@@ -284,10 +293,7 @@ static mmi_decoder_block_spec layer(mmi_io *io, int64_t l)
     b.attention.spec.softcap = (float)c->attention_softcap;
     b.attention.spec.window = c->local[l] && !io->prefix ? c->window : 0;
     b.attention.spec.segments = io->segments;
-    b.feed_forward = mmi_layer_feed_forward(io, MMI_DEC_UP, l, c->act);
-    b.feed_forward.gate = mmi_io_weight(io, MMI_DEC_GATE, l);
-    b.feed_forward.gate_bias = mmi_io_weight(io, MMI_DEC_GATE_BIAS, l);
-    b.feed_forward.gated = 1;
+    b.feed_forward = mmi_decoder_feed_forward(io, l);
     return b;
 }
 
@@ -321,7 +327,7 @@ void mmi_decoder_end(mmi_io *io, mmi_value x, const mmi_norm_spec *norm, mmi_val
 }
 
 /* The table of cosines and sines of rope r, whose frequencies lie behind those of the ropes before it. */
-static mmi_value rope_table(mmi_io *io, mmi_value positions, size_t r)
+mmi_value mmi_decoder_rope_table(mmi_io *io, mmi_value positions, size_t r)
 {
     const mmi_decoder_config *c = io->model->config;
     int64_t row = r ? mmi_rope_rows(&c->rope[0]) : 0;
@@ -348,7 +354,7 @@ void mmi_decoder_build(mmi_io *io)
     mmi_graph *g = io->g;
     mmi_value table = mmi_io_weight(io, MMI_DEC_TOKENS, -1), head = mmi_io_weight(io, MMI_DEC_HEAD, -1);
     mmi_value x = mmi_decoder_begin(io, table, c->embedding_scale), positions, mask, types, ropes[2], bias[2] = {0, 0};
-    mmi_norm_spec norm = norm_of(io, MMI_DEC_NORM, -1);
+    mmi_norm_spec norm = mmi_decoder_norm(io, MMI_DEC_NORM, -1);
 
     if (!x) return;
     positions = position_ids(io);
@@ -356,9 +362,9 @@ void mmi_decoder_build(mmi_io *io)
     types = io->inner ? mmi_io_optional(io, "token_type_ids", MM_DTYPE_I32, 2) : 0; /* the whole says what they mean */
     for (int local = 0; local < 2; local++)
         bias[local] = types ? mmi_prefix_bias(g, types, mask, local ? c->window : 0) : mask && !local ? mmi_mask_bias(g, mask) : bias[0];
-    for (size_t r = 0; r < c->ropes && !g->status; r++) ropes[r] = rope_table(io, positions, r);
+    for (size_t r = 0; r < c->ropes && !g->status; r++) ropes[r] = mmi_decoder_rope_table(io, positions, r);
     for (int64_t l = 0; l < io->model->info.layers && !g->status; l++) {
-        mmi_decoder_block_spec b = layer(io, l);
+        mmi_decoder_block_spec b = mmi_decoder_layer(io, l);
         b.attention.rope = ropes[c->local[l] && c->ropes == 2];
         b.attention.spec.bias = bias[c->local[l]];
         if (types) {

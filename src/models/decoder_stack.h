@@ -5,6 +5,7 @@
 #ifndef MMI_DECODER_STACK_H
 #define MMI_DECODER_STACK_H
 
+#include "decoder_block.h"
 #include "io.h"
 #include "kernels.h"
 #include "model.h"
@@ -112,6 +113,13 @@ mm_status mmi_decoder_prepare(mm_context *ctx, mm_model *m);
 void mmi_decoder_build(mmi_io *io);
 
 extern const char *const mmi_decoder_prefixes[];
+
+/* Pieces of that graph, for families with layers of another kind among these: a layer's block, without rotary table and mask, its
+ * feed-forward alone, a norm (layer -1 for the last), and rotary table r. */
+mmi_decoder_block_spec mmi_decoder_layer(mmi_io *io, int64_t layer);
+mmi_feed_forward_spec mmi_decoder_feed_forward(mmi_io *io, int64_t layer);
+mmi_norm_spec mmi_decoder_norm(mmi_io *io, int slot, int64_t layer);
+mmi_value mmi_decoder_rope_table(mmi_io *io, mmi_value positions, size_t r);
 
 /* The two ends of any decoder's graph. The first returns the embedded tokens [B, T, C], those of input_ids times `scale` (0: none), or 0 when nothing more is
  * to be built; the second takes the states of the last layer, normalizes and multiplies by the head (0: the table) for what is wanted. */

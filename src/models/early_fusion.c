@@ -58,9 +58,9 @@ mm_status mmi_fusion_token(mm_context *ctx, const mm_model *m, const mmi_json *d
 
     while (keys[1] && mmi_json_kind_of(mmi_json_get(root, keys[0])) != MMI_JSON_NUMBER) keys++;
     st = mmi_json_i64(ctx, doc, root, keys[0], 0, 0, INT32_MAX, &id);
-    if (!st && id >= m->info.vocabulary)
+    if (!st && id >= m->info.vocabulary + m->info.unpredicted)
         st = mmi_fail(ctx, MM_E_FORMAT, "%s: %s %lld is outside the vocabulary of %lld", mmi_json_name(doc), keys[0], (long long)id,
-                      (long long)m->info.vocabulary);
+                      (long long)(m->info.vocabulary + m->info.unpredicted));
     *out = (int32_t)id;
     return st;
 }

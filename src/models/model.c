@@ -308,10 +308,11 @@ static mm_status load_weights(mm_context *ctx, mm_model *m, const source *s)
     m->slots = mmi_zalloc_array(ctx, (size_t)(layers + 1) * m->n_slots, sizeof *m->slots);
     if (!m->slots) return MM_E_NOMEM;
     for (int64_t layer = -1; layer < layers && !st; layer++) {
+        unsigned features = m->info.features | (layer >= 0 && a->layer_features ? a->layer_features(m, layer) : 0);
         for (size_t r = 0; r < a->n_rows && !st; r++) {
             const mmi_weight_row *row = &a->rows[r];
             const char *pattern = row->hf ? row->hf : row->gguf;
-            if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~m->info.features)) continue;
+            if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~features)) continue;
             if (layer >= (row->flags & MMI_ROW_DECODER ? m->info.decoder_layers : m->info.layers)) continue;
             st = load_row(ctx, m, s, row, layer, &capacity);
         }
@@ -391,7 +392,7 @@ static mm_status note_special_tokens(mm_context *ctx, mm_model *m)
     size_t n;
 
     if (!m->tokenizer) return MM_OK;
-    if (mmi_tokenizer_size(m->tokenizer) > m->info.vocabulary) {
+    if (mmi_tokenizer_size(m->tokenizer) > m->info.vocabulary + m->info.unpredicted) {
         /* Ids without an embedding cannot be computed: the look-up refuses them when they come up. */
         mmi_log(ctx, MM_LOG_WARNING, "the tokenizer has %lld tokens, the model embeds %lld", (long long)mmi_tokenizer_size(m->tokenizer),
                 (long long)m->info.vocabulary);
@@ -520,6 +521,7 @@ static void read_answer_tokens(mm_model *m, const mmi_hf_directory *d)
     read_end_tokens(m, d->generation_config ? mmi_json_root(d->generation_config) : NULL);
     read_end_tokens(m, mmi_json_root(d->config));
     read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "decoder"));
+    read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "text_config"));
     if (!m->info.ids_input || strcmp(m->info.ids_input, "decoder_input_ids")) return;
     if (first < 0) first = generation_token(m, d, "bos_token_id");
     if (first >= 0) m->start_tokens[m->n_start_tokens++] = (int32_t)first;

@@ -72,6 +72,7 @@ typedef struct mmi_architecture {
     mm_status (*read_hf)(mm_context *ctx, mm_model *m, const mmi_json *config);
     mm_status (*read_gguf)(mm_context *ctx, mm_model *m, const mmi_gguf *file);
     int64_t (*dimension)(const mm_model *m, char letter);
+    unsigned (*layer_features)(const mm_model *m, int64_t layer); /* more bits for the rows of a layer; NULL: its layers are alike */
     mm_status (*prepare)(mm_context *ctx, mm_model *m); /* after the weights: derived constants; NULL for none */
     void (*build)(mmi_io *io);                          /* failures stay in the graph */
     /* Write a prompt as the model's processor does: each placeholder of a picture or video in `text` widened to the texts of all its tokens, in
@@ -88,8 +89,10 @@ typedef struct mmi_architecture {
 /* How another modality reaches a text decoder. A session runs the model in two steps: first the media (or source text) alone, with
  * MMI_FUSION_TOKENS for the output "image_features" (or "video_features"), [N, C] in the order of the placeholder tokens; with
  * MMI_FUSION_CROSS with io->encode set, which stores keys and values in the run's cross caches; then tokens with io->cached set, which
- * are given those features as the input of that name where placeholder tokens are among them. */
-typedef enum { MMI_FUSION_NONE, MMI_FUSION_TOKENS, MMI_FUSION_CROSS } mmi_fusion;
+ * are given those features as the input of that name where placeholder tokens are among them. MMI_FUSION_INTERLEAVED is both: features have
+ * a placeholder token each, [N, S, C] of S states, and the states of all are stored in the cross caches (io->encode, with the features as the
+ * input); tokens are given the input "cross_attention_mask", what they attend to of them, or run as text alone. */
+typedef enum { MMI_FUSION_NONE, MMI_FUSION_TOKENS, MMI_FUSION_CROSS, MMI_FUSION_INTERLEAVED } mmi_fusion;
 
 /* What scores of classes, or of texts for a picture, mean: a choice of one, each by itself, or numbers as they are (regression). */
 typedef enum { MMI_JUDGE_CHOICE, MMI_JUDGE_EACH, MMI_JUDGE_NUMBERS } mmi_judgement;
@@ -113,8 +116,9 @@ typedef struct {
     mmi_kv_shape kv;
     int64_t long_context;    /* texts of more tokens rotate otherwise (LongRoPE): what is cached of a shorter one does not serve; 0: none */
     mmi_fusion fusion;
-    int32_t image_token, video_token; /* placeholders of MMI_FUSION_TOKENS, where it sees */
-    mmi_kv_shape cross;      /* of the cross caches of MMI_FUSION_CROSS */
+    int32_t image_token, video_token; /* placeholders of MMI_FUSION_TOKENS and MMI_FUSION_INTERLEAVED, where it sees */
+    int64_t unpredicted;     /* ids behind the vocabulary that are read, but have no logits */
+    mmi_kv_shape cross;      /* of the cross caches of MMI_FUSION_CROSS and MMI_FUSION_INTERLEAVED */
     int text_is_source;      /* appended text is what the encoder reads (T5, BART), not the beginning of the answer (Whisper, captions) */
     const char *ids_input;   /* the decoder's input of ids, NULL: "input_ids" */
     int position_streams;    /* 3: position_ids are [3, B, T] (M-RoPE); else [B, T] */

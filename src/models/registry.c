@@ -20,6 +20,9 @@
 #include "llama.h"
 #include "llava.h"
 #include "mistral.h"
+#include "mllama.h"
+#include "mllama_text.h"
+#include "mllama_vision.h"
 #include "paligemma.h"
 #include "phi3.h"
 #include "qwen2.h"
@@ -39,6 +42,7 @@ static const mmi_architecture *const architectures[] = {
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision, &mmi_paligemma,
+    &mmi_mllama_vision, &mmi_mllama_text, &mmi_mllama,
 };
 
 const mmi_architecture *mmi_registry_find_class(const char *class_name)
@@ -76,6 +80,8 @@ static const struct {
     {"llama", MMI_ROLE_DECODER, "LlamaForCausalLM"},
     {"mbart", MMI_ROLE_DECODER, "MBartForCausalLM"},
     {"mistral", MMI_ROLE_DECODER, "MistralForCausalLM"},
+    {"mllama_text_model", MMI_ROLE_DECODER, "MllamaForCausalLM"},
+    {"mllama_vision_model", MMI_ROLE_ENCODER, "MllamaVisionModel"},
     {"phi3", MMI_ROLE_DECODER, "Phi3ForCausalLM"},
     {"qwen2", MMI_ROLE_DECODER, "Qwen2ForCausalLM"},
     {"qwen2_5_vl", MMI_ROLE_DECODER, "Qwen2VLTextModel"},

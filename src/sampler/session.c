@@ -242,9 +242,11 @@ static void slide(mm_session *s)
 
 static mm_status check_tokens(mm_session *s, const int32_t *ids, size_t count, size_t before)
 {
+    int64_t most = s->model->info.vocabulary + s->model->info.unpredicted;
+
     for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= s->model->info.vocabulary)
-            return mmi_fail(s->ctx, MM_E_ARGUMENT, "token %d at position %zu is outside 0..%lld", ids[i], i, (long long)s->model->info.vocabulary - 1);
+        if (ids[i] < 0 || ids[i] >= most)
+            return mmi_fail(s->ctx, MM_E_ARGUMENT, "token %d at position %zu is outside 0..%lld", ids[i], i, (long long)most - 1);
     if (!slides(s) && (count > (size_t)s->context || before > (size_t)s->context - count))
         return mmi_fail(s->ctx, MM_E_CONTEXT_FULL, "%zu tokens and %zu more do not fit into a context of %lld", before, count, (long long)s->context);
     return MM_OK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "forward.h"
+#include "picture_mask_op.h"
 #include "session.h"
 #include "session_state.h"
 #include "size.h"
@@ -16,6 +17,7 @@ void mmi_encoded_release(mmi_encoded *e)
     if (!e || --e->references) return;
     mmi_medium_clear(&e->medium);
     mm_tensor_release(e->rows);
+    mm_tensor_release(e->tiles);
     mmi_free(e);
 }
 
@@ -171,6 +173,8 @@ static mm_status encode(mm_session *s, mmi_encoded *e)
         e->rows = mm_tensor_map_get(out, wanted[0]);
         mm_tensor_retain(e->rows);
         e->medium.tokens = (size_t)mm_tensor_shape(e->rows)[0];
+        e->tiles = mm_tensor_map_get(e->medium.inputs, "aspect_ratio_mask");
+        if (e->tiles) mm_tensor_retain(e->tiles);
         mm_tensor_map_destroy(e->medium.inputs);
         e->medium.inputs = NULL;
     }
@@ -179,6 +183,8 @@ static mm_status encode(mm_session *s, mmi_encoded *e)
 }
 
 static int32_t token_of(const mm_model *m, mmi_modality modality) { return modality == MMI_VIDEO ? m->info.video_token : m->info.image_token; }
+
+static int has_placeholders(const mm_model *m) { return m->info.fusion == MMI_FUSION_TOKENS || m->info.fusion == MMI_FUSION_INTERLEAVED; }
 
 /* Give each medium its placeholders, in order. */
 static mm_status place(mm_session *s, mmi_modality modality, const int32_t *ids, size_t count, mmi_placed_list *placed)
@@ -191,7 +197,7 @@ static mm_status place(mm_session *s, mmi_modality modality, const int32_t *ids,
         if (s->waiting.items[i]->medium.modality == modality) rows += (size_t)mm_tensor_shape(s->waiting.items[i]->rows)[0];
     if (!rows) return MM_OK;
     if (found != rows)
-        return mmi_fail(s->ctx, MM_E_ARGUMENT, "the text has %zu tokens for %s, which give %zu rows", found,
+        return mmi_fail(s->ctx, MM_E_ARGUMENT, "the text has %zu tokens for %s, which need %zu", found,
                         modality == MMI_VIDEO ? "videos" : "pictures", rows);
     for (size_t i = 0; i < s->waiting.count; i++) {
         mmi_encoded *e = s->waiting.items[i];
@@ -214,7 +220,7 @@ mm_status mmi_session_place(mm_session *s, const int32_t *ids, size_t count, mmi
 {
     mm_status st = MM_OK;
 
-    if (s->model->info.fusion != MMI_FUSION_TOKENS) return MM_OK;
+    if (!has_placeholders(s->model)) return MM_OK;
     for (size_t i = 0; i < s->waiting.count && !st; i++) st = encode(s, s->waiting.items[i]);
     if (!st) st = place(s, MMI_IMAGE, ids, count, placed);
     return st ? st : place(s, MMI_VIDEO, ids, count, placed);
@@ -226,7 +232,7 @@ mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_
     mmi_medium *media = NULL;
     mmi_text wide = {0};
     mm_status st = MM_OK;
-    int in_prompt = m->info.fusion == MMI_FUSION_TOKENS && s->waiting.count;
+    int in_prompt = has_placeholders(m) && s->waiting.count;
 
     if (!m->tokenizer) return mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", m->path);
     if (!in_prompt) return mmi_tokenizer_encode(s->ctx, m->tokenizer, text, strlen(text), fresh, (int)s->parse_special, ids);
@@ -241,6 +247,117 @@ mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_
     if (!st) st = mmi_tokenizer_encode(s->ctx, m->tokenizer, wide.data, wide.size, fresh && !m->info.prefix, 1, ids); /* a prefix says its beginning itself */
     mmi_text_clear(&wide);
     mmi_free(media);
+    return st;
+}
+
+/* Rows of a placed medium before token t. */
+static size_t rows_before(const mm_session *s, const mmi_placed *p, size_t t)
+{
+    int32_t token = token_of(s->model, p->of->medium.modality);
+    size_t n = 0;
+    for (size_t i = p->begin; i < t && i < p->end; i++) n += s->tokens.data[i] == token;
+    return n;
+}
+
+static size_t row_width(const mm_tensor *rows) { return (size_t)(mm_tensor_elements(rows) / mm_tensor_shape(rows)[0]); }
+
+size_t mmi_session_count_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->placed.count; i++) {
+        const mmi_placed *p = &s->placed.items[i];
+        if (p->of->medium.modality == modality) n += rows_before(s, p, first + count) - rows_before(s, p, first);
+    }
+    return n;
+}
+
+void mmi_session_gather_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count, float *out)
+{
+    for (size_t i = 0; i < s->placed.count; i++) {
+        const mmi_placed *p = &s->placed.items[i];
+        size_t from = rows_before(s, p, first), to = rows_before(s, p, first + count), width = row_width(p->of->rows);
+        if (p->of->medium.modality != modality || from == to) continue;
+        memcpy(out, (const float *)mm_tensor_const_data(p->of->rows) + from * width, (to - from) * width * sizeof *out);
+        out += (to - from) * width;
+    }
+}
+
+/* Interleaved pictures. */
+
+size_t mmi_session_count_pictures(const mm_session *s, size_t *tiles)
+{
+    *tiles = s->placed.count ? (size_t)mm_tensor_shape(s->placed.items[0].of->tiles)[2] : 0;
+    return mmi_session_count_rows(s, MMI_IMAGE, 0, s->tokens.count);
+}
+
+static int32_t tile_seen(const mm_tensor *t, size_t i)
+{
+    const void *data = mm_tensor_const_data(t);
+    if (mm_tensor_dtype(t) == MM_DTYPE_I64) return ((const int64_t *)data)[i] != 0;
+    return mm_tensor_dtype(t) == MM_DTYPE_I32 ? ((const int32_t *)data)[i] != 0 : ((const uint8_t *)data)[i] != 0;
+}
+
+mm_status mmi_session_picture_mask(const mm_session *s, size_t first, size_t count, int32_t *out)
+{
+    size_t K, M = mmi_session_count_pictures(s, &K), n = 0, from, to;
+    int32_t *places = mmi_alloc_array(s->ctx, M, sizeof *places), *tiles = mmi_alloc_array(s->ctx, M, K * sizeof *tiles);
+    mm_status st = places && tiles ? MM_OK : MM_E_NOMEM;
+
+    for (size_t i = 0; i < s->placed.count && !st; i++) {
+        const mmi_placed *p = &s->placed.items[i];
+        for (size_t t = p->begin, k = 0; t < p->end; t++) {
+            if (s->tokens.data[t] != s->model->info.image_token) continue;
+            for (size_t e = 0; e < K; e++) tiles[n * K + e] = tile_seen(p->of->tiles, k * K + e);
+            places[n++] = (int32_t)t;
+            k++;
+        }
+    }
+    for (size_t t = first; t < first + count && !st; t++, out += M * K) {
+        mmi_pictures_of_token(places, M, (int32_t)t, &from, &to);
+        memset(out, 0, M * K * sizeof *out);
+        memcpy(out + from * K, tiles + from * K, (to - from) * K * sizeof *out);
+    }
+    mmi_free(places);
+    mmi_free(tiles);
+    return st;
+}
+
+/* The cross caches hold the states of these pictures. */
+static int holds_pictures(const mm_session *s, size_t pictures)
+{
+    if (s->placed.count != s->source_media.count) return 0;
+    for (size_t i = 0; i < s->placed.count; i++)
+        if (s->placed.items[i].of != s->source_media.items[i]) return 0;
+    return !pictures || s->cross->length == pictures * row_width(s->placed.items[0].of->rows) / (size_t)s->model->info.hidden;
+}
+
+/* The states of all pictures into the cross caches, when those hold others. Tokens before the first picture see all of them, so that with
+ * other pictures they, and what came behind them, are computed anew. */
+static mm_status read_pictures(mm_session *s)
+{
+    const mm_model *m = s->model;
+    mmi_kv_shape shape = m->info.cross;
+    mm_tensor_map *inputs = NULL;
+    mm_tensor *states = NULL;
+    size_t tiles, pictures = mmi_session_count_pictures(s, &tiles);
+    int64_t dims[3] = {(int64_t)pictures, 0, m->info.hidden};
+    mm_status st = MM_OK;
+
+    if (holds_pictures(s, pictures)) return MM_OK;
+    mmi_encoded_list_clear(&s->source_media);
+    if (s->cache && (!pictures || s->placed.items[0].begin)) s->cache->length = 0;
+    if (!pictures) return MM_OK;
+    shape.dtype = s->kv_dtype;
+    dims[1] = (int64_t)row_width(s->placed.items[0].of->rows) / m->info.hidden;
+    if (!s->cross) st = mmi_kv_cache_create(s->ctx, &shape, &s->cross);
+    if (!st) st = mm_tensor_create(s->ctx, MM_DTYPE_F32, 3, dims, &states);
+    if (!st) mmi_session_gather_rows(s, MMI_IMAGE, 0, s->tokens.count, mm_tensor_data(states));
+    if (!st) st = mm_tensor_map_create(s->ctx, &inputs);
+    if (!st) st = mm_tensor_map_set(s->ctx, inputs, "image_features", states);
+    if (!st) st = mmi_forward_source(s->ctx, m, inputs, s->cross);
+    for (size_t i = 0; i < s->placed.count && !st; i++) st = mmi_encoded_list_add(s->ctx, &s->source_media, s->placed.items[i].of);
+    mm_tensor_release(states);
+    mm_tensor_map_destroy(inputs);
     return st;
 }
 
@@ -284,38 +401,9 @@ mm_status mmi_session_settle(mm_session *s)
     mm_status st = MM_OK;
 
     if (s->waiting.count) st = mmi_session_append_text(s, "");
+    if (!st && m->info.fusion == MMI_FUSION_INTERLEAVED) return read_pictures(s);
     if (st || m->info.fusion != MMI_FUSION_CROSS) return st;
     st = read_source(s);
     if (!st && !s->tokens.count) st = mmi_session_add(s, m->start_tokens, m->n_start_tokens, NULL, 0);
     return st;
-}
-
-/* Rows of a placed medium before token t. */
-static size_t rows_before(const mm_session *s, const mmi_placed *p, size_t t)
-{
-    int32_t token = token_of(s->model, p->of->medium.modality);
-    size_t n = 0;
-    for (size_t i = p->begin; i < t && i < p->end; i++) n += s->tokens.data[i] == token;
-    return n;
-}
-
-size_t mmi_session_count_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s->placed.count; i++) {
-        const mmi_placed *p = &s->placed.items[i];
-        if (p->of->medium.modality == modality) n += rows_before(s, p, first + count) - rows_before(s, p, first);
-    }
-    return n;
-}
-
-void mmi_session_gather_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count, float *out)
-{
-    for (size_t i = 0; i < s->placed.count; i++) {
-        const mmi_placed *p = &s->placed.items[i];
-        size_t from = rows_before(s, p, first), to = rows_before(s, p, first + count), width = (size_t)mm_tensor_shape(p->of->rows)[1];
-        if (p->of->medium.modality != modality || from == to) continue;
-        memcpy(out, (const float *)mm_tensor_const_data(p->of->rows) + from * width, (to - from) * width * sizeof *out);
-        out += (to - from) * width;
-    }
 }

@@ -12,7 +12,8 @@ typedef struct {
     size_t references;
     uint64_t key[2];  /* of its content: the same medium again is this one */
     mmi_medium medium;
-    mm_tensor *rows;  /* [N, C] in place of N placeholder tokens; NULL for the source of a model with MMI_FUSION_CROSS */
+    mm_tensor *rows;  /* [N, C] in place of N placeholder tokens, or [N, S, C] for MMI_FUSION_INTERLEAVED; NULL for the source of MMI_FUSION_CROSS */
+    mm_tensor *tiles; /* of MMI_FUSION_INTERLEAVED: which of the S states of each are seen, in equal parts: integers [1, N, parts] */
 } mmi_encoded;
 
 /* A medium and the tokens [begin, end) from its first placeholder to its last. */
@@ -49,11 +50,16 @@ mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_
 /* Encode the waiting media and give them their placeholders among `ids`; `placed` is the caller's to free, after a failure too. */
 mm_status mmi_session_place(mm_session *s, const int32_t *ids, size_t count, mmi_placed_list *placed);
 
-/* Before computing: place what waits without a text, and make the source ready. */
+/* Before computing: place what waits without a text, and make the source, or the states of interleaved pictures, ready. */
 mm_status mmi_session_settle(mm_session *s);
 
 /* The rows of a modality's placeholder tokens among tokens [first, first + count), one behind another. */
 size_t mmi_session_count_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count);
 void mmi_session_gather_rows(const mm_session *s, mmi_modality modality, size_t first, size_t count, float *out);
+
+/* Of MMI_FUSION_INTERLEAVED: how many pictures there are, of how many tiles, and what each of the tokens [first, first + count) attends to,
+ * i32 [count, pictures, tiles]; tokens behind the last go on like it. */
+size_t mmi_session_count_pictures(const mm_session *s, size_t *tiles);
+mm_status mmi_session_picture_mask(const mm_session *s, size_t first, size_t count, int32_t *out);
 
 #endif

@@ -8,9 +8,9 @@
 /* A graph for `tokens` tokens of each of `sequences` sequences behind what their caches hold. */
 typedef struct {
     mmi_graph *g;
-    size_t sequences, tokens, image_rows, video_rows;
+    size_t sequences, tokens, image_rows, video_rows, pictures;
     int with_logits, prefix;
-    mmi_value ids, positions, image, video, logits;
+    mmi_value ids, positions, image, video, mask, logits;
 } mmi_step;
 
 void mmi_step_clear(mmi_step *step);

@@ -7,7 +7,7 @@
 #include "session.h"
 #include "session_media.h"
 
-enum { LEAST_BEAMS = 15, LEAST_MEDIA = 15 };
+enum { LEAST_BEAMS = 15, LEAST_MEDIA = 18 };
 
 static int32_t number(const mm_tensor_map *map, const char *name) { return *(const int32_t *)mm_tensor_const_data(mm_tensor_map_get(map, name)); }
 

@@ -331,7 +331,7 @@ static void test_tensors_missing_or_misshapen(void **state)
                                         "blip_caption", "blip_answer", "blip_retrieval", "bert_mlm", "roberta_class",
                                         "distilbert_mlm", "distilbert_class", "deit_teacher_rectangle", "dinov2_registers",
                                         "vit_mae", "clip_text", "clip_vision", "siglip_vision", "siglip2_vision", "siglip_text",
-                                        "clip", "siglip"};
+                                        "clip", "siglip", "mllama"};
     fixture *f = *state;
     char path[512];
     size_t tried = 0;
@@ -438,7 +438,8 @@ static void test_absurd_configurations(void **state)
         {"clip_text_projection", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads max_position_embeddings "
                                  "projection_dim"},
         {"siglip_text", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads max_position_embeddings projection_size"},
-        {"siglip2_vision", "hidden_size num_hidden_layers intermediate_size num_attention_heads num_patches patch_size num_channels"}};
+        {"siglip2_vision", "hidden_size num_hidden_layers intermediate_size num_attention_heads num_patches patch_size num_channels"},
+        {"mllama", "vocab_size num_key_value_heads max_num_tiles attention_heads image_size patch_size num_channels vision_output_dim"}};
     static const char *const bad[] = {
         "-1",     "0",    "1.5",   "1e300", "-1e300", "9223372036854775807", "18446744073709551616", "4294967295",
         "\"64\"", "true", "[[1]]", "{}",    "1e-300"};
@@ -488,6 +489,26 @@ static void test_absurd_configurations(void **state)
                   {"phi3_longrope", "long_factor", "[1.0, 2.0, 3.0, 0.0]"},
                   {"phi3_longrope", "long_factor", "[1.0, 2.0, 3.0, \"4\"]"},
                   {"phi3_longrope", "rope_type", "\"yarn\""},
+                  {"mllama", "cross_attention_layers", "[]"},
+                  {"mllama", "cross_attention_layers", "[0, 1, 2, 3]"},
+                  {"mllama", "cross_attention_layers", "[4]"},
+                  {"mllama", "cross_attention_layers", "[-1]"},
+                  {"mllama", "cross_attention_layers", "[\"1\"]"},
+                  {"mllama", "cross_attention_layers", "{\"a\": 1}"},
+                  {"mllama", "intermediate_layers_indices", "[]"},
+                  {"mllama", "intermediate_layers_indices", "[3]"},
+                  {"mllama", "intermediate_layers_indices", "[-4, 0]"},
+                  {"mllama", "intermediate_layers_indices", "[0]"},
+                  {"mllama", "intermediate_layers_indices", "null"},
+                  {"mllama", "supported_aspect_ratios", "[]"},
+                  {"mllama", "num_global_layers", "-1"},
+                  {"mllama", "vision_output_dim", "46"},
+                  {"mllama", "norm_eps", "-1"},
+                  {"mllama", "image_token_index", "53"},
+                  {"mllama", "image_token_index", "-1"},
+                  {"mllama", "image_token_index", "\"<|image|>\""},
+                  {"mllama", "text_config", "null"},
+                  {"mllama", "vision_config", "[]"},
                   {"gpt2", "activation_function", "\"sinus\""},
                   {"gpt2", "layer_norm_epsilon", "-1"},
                   {"gpt2", "n_head", "5"},
