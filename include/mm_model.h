@@ -57,7 +57,9 @@ enum {
     MM_MODEL_LABELS = 9,         /* classes of its own head, 0 for none */
     MM_MODEL_IMAGE_HEIGHT = 10,  /* pixels that it was trained on, 0 for a model without images */
     MM_MODEL_IMAGE_WIDTH = 11,
-    MM_MODEL_KV_TOKEN_BYTES = 12 /* bytes of key/value cache that a token of a session takes, 0 when it does not generate */
+    MM_MODEL_KV_TOKEN_BYTES = 12, /* bytes of key/value cache that a token of a session takes, 0 when it does not generate */
+    MM_MODEL_HEARS = 13,          /* 1: takes sound */
+    MM_MODEL_WATCHES = 14         /* 1: takes video */
 };
 MM_API mm_status mm_model_get_i64(const mm_model *model, int32_t fact, int64_t *out); /* MM_OK or MM_E_ARGUMENT. Any thread. Since 0.1. */
 

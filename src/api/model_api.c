@@ -48,6 +48,8 @@ mm_status mm_model_get_i64(const mm_model *m, int32_t fact, int64_t *out)
     case MM_MODEL_VOCABULARY: *out = m->info.vocabulary; return MM_OK;
     case MM_MODEL_CONTEXT: *out = m->info.context; return MM_OK;
     case MM_MODEL_GENERATES: *out = m->info.generates; return MM_OK;
+    case MM_MODEL_HEARS: *out = m->info.hears; return MM_OK;
+    case MM_MODEL_WATCHES: *out = m->arch->video_processor != NULL; return MM_OK;
     case MM_MODEL_SEES: *out = m->info.sees; return MM_OK;
     case MM_MODEL_LABELS: *out = (int64_t)m->n_labels; return MM_OK;
     case MM_MODEL_IMAGE_HEIGHT: *out = m->info.sees ? m->info.image_size[0] : 0; return MM_OK;

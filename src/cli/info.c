@@ -25,7 +25,12 @@ int cli_info(int argc, char **argv)
     cli_args args;
     mm_context *ctx = NULL;
     mm_model *model = NULL;
-    int64_t v, text = 0, image = 0, used = 0;
+    static const struct {
+        int32_t fact;
+        const char *name;
+    } modalities[] = {{MM_MODEL_VOCABULARY, "text"}, {MM_MODEL_SEES, "image"}, {MM_MODEL_WATCHES, "video"}, {MM_MODEL_HEARS, "audio"}};
+    int64_t v, used = 0;
+    size_t taken = 0;
 
     if ((status = cli_parse(argc, argv, options, &args))) goto cleanup;
     status = EXIT_FAILED;
@@ -34,8 +39,6 @@ int cli_info(int argc, char **argv)
         status = cli_fail(ctx);
         goto cleanup;
     }
-    (void)mm_model_get_i64(model, MM_MODEL_VOCABULARY, &text);
-    (void)mm_model_get_i64(model, MM_MODEL_SEES, &image);
     (void)mm_context_get_i64(ctx, MM_CONTEXT_MEMORY_USED, &used);
     if (json) putchar('{');
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -54,13 +57,13 @@ int cli_info(int argc, char **argv)
         if (json) printf("\"%s\": %lld, ", numbers[i].key, (long long)v);
         else if (v) printf("%-20s %lld\n", numbers[i].label, (long long)v);
     }
-    if (json) {
-        printf("\"memory_bytes\": %lld, \"modalities\": [%s%s%s]}\n", (long long)used, text ? "\"text\"" : "", text && image ? ", " : "",
-               image ? "\"image\"" : "");
-    } else {
-        printf("%-20s %lld\n%-20s %s%s%s\n", "bytes allocated", (long long)used, "modalities", text ? "text" : "", text && image ? ", " : "",
-               image ? "image" : "");
+    if (json) printf("\"memory_bytes\": %lld, \"modalities\": [", (long long)used);
+    else printf("%-20s %lld\n%-20s ", "bytes allocated", (long long)used, "modalities");
+    for (size_t i = 0; i < sizeof modalities / sizeof *modalities; i++) {
+        (void)mm_model_get_i64(model, modalities[i].fact, &v);
+        if (v) printf(json ? "%s\"%s\"" : "%s%s", taken++ ? ", " : "", modalities[i].name);
     }
+    puts(json ? "]}" : "");
     status = EXIT_OK;
 cleanup:
     mm_model_release(model);

@@ -37,6 +37,8 @@ class Info:
     context: int                 #: most tokens of a text, 0 for a model without text
     generates: bool              #: sessions may write text with it
     sees: bool                   #: takes images
+    hears: bool                  #: takes sound
+    watches: bool                #: takes video
     image_size: Optional[Tuple[int, int]]  #: height and width that it was trained on
     labels: Tuple[str, ...]      #: of its own classifier, empty for none
     kv_token_bytes: int          #: of key/value cache that a token of a session takes
@@ -93,6 +95,8 @@ class Model:
             context=self._number(_c.MM_MODEL_CONTEXT),
             generates=bool(self._number(_c.MM_MODEL_GENERATES)),
             sees=sees,
+            hears=bool(self._number(_c.MM_MODEL_HEARS)),
+            watches=bool(self._number(_c.MM_MODEL_WATCHES)),
             image_size=(self._number(_c.MM_MODEL_IMAGE_HEIGHT), self._number(_c.MM_MODEL_IMAGE_WIDTH)) if sees else None,
             labels=tuple(labels),
             kv_token_bytes=self._number(_c.MM_MODEL_KV_TOKEN_BYTES),
