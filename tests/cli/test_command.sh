@@ -26,7 +26,7 @@ silent() { [ -s "$dir/$1" ] && { echo "$name: std$1 is not empty: $(cat "$dir/$1
 expect 2 nothing "$mm"; said err usage; silent out
 expect 2 unknown "$mm" dance; said err dance
 expect 0 help "$mm" --help; said out generate
-expect 0 version "$mm" --version; said out "mm 0."
+expect 0 version "$mm" --version; said out "mm 0.2."
 expect 2 no-model "$mm" info; said err MODEL
 expect 2 option "$mm" info "$models/bert" --nope; said err --nope
 expect 2 number "$mm" generate x --prompt y --top-k many; said err many
@@ -37,6 +37,9 @@ for m in "$models"/*; do
     [ -e "$m/model.gguf" ] && m=$m/model.gguf
     expect 0 "info $m" "$mm" info "$m" --json; said out '"parameters"'
 done
+expect 0 modalities "$mm" info "$models/whisper" --json; said out '"modalities": ["text", "audio"]'
+expect 0 modalities "$mm" info "$models/qwen2_vl" --json; said out '"modalities": ["text", "image", "video"]'
+expect 0 modalities "$mm" info "$models/vit" --json; said out '"modalities": ["image"]'
 expect 1 no-chat "$mm" chat "$models/vit"; said err "does not generate"
 expect 2 no-inputs "$mm" forward "$models/vit" --outputs "$dir/f"
 expect 1 bad-inputs "$mm" forward "$models/vit" --inputs "$dir/none" --outputs "$dir/f"
