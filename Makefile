@@ -15,7 +15,7 @@ mandir ?= $(prefix)/share/man
 docdir ?= $(prefix)/share/doc/libmm
 pkgconfigdir ?= $(libdir)/pkgconfig
 
-VERSION := 0.1.0
+VERSION := 0.2.0
 SOVERSION := 0
 SONAME := libmm.so.mm$(SOVERSION)
 SOFILE := $(SONAME).$(VERSION)

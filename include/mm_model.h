@@ -48,8 +48,8 @@ MM_API void mm_model_release(mm_model *model);
 enum {
     MM_MODEL_PARAMETERS = 1,     /* elements of all weights */
     MM_MODEL_WEIGHT_BYTES = 2,   /* what the weights take in memory, mapped files included */
-    MM_MODEL_LAYERS = 3,
-    MM_MODEL_HIDDEN_SIZE = 4,
+    MM_MODEL_LAYERS = 3,         /* of an encoder-decoder its encoder's, of a model of parts its text decoder's, of two towers those of both */
+    MM_MODEL_HIDDEN_SIZE = 4,    /* width of its last hidden state; of two towers, of their common space */
     MM_MODEL_VOCABULARY = 5,     /* token ids it takes, 0 for a model without text */
     MM_MODEL_CONTEXT = 6,        /* most tokens of a text, 0 for a model without text */
     MM_MODEL_GENERATES = 7,      /* 1: sessions may generate text with it */
@@ -58,18 +58,18 @@ enum {
     MM_MODEL_IMAGE_HEIGHT = 10,  /* pixels that it was trained on, 0 for a model without images */
     MM_MODEL_IMAGE_WIDTH = 11,
     MM_MODEL_KV_TOKEN_BYTES = 12, /* bytes of key/value cache that a token of a session takes, 0 when it does not generate */
-    MM_MODEL_HEARS = 13,          /* 1: takes sound */
-    MM_MODEL_WATCHES = 14         /* 1: takes video */
+    MM_MODEL_HEARS = 13,          /* 1: takes sound. Since 0.2 */
+    MM_MODEL_WATCHES = 14         /* 1: takes video. Since 0.2 */
 };
 MM_API mm_status mm_model_get_i64(const mm_model *model, int32_t fact, int64_t *out); /* MM_OK or MM_E_ARGUMENT. Any thread. Since 0.1. */
 
 /* Facts about a model: texts, borrowed for the model's life; NULL for an unknown fact or where there is none. Any thread. Since 0.1. */
 enum {
-    MM_MODEL_ARCHITECTURE = 1,   /* "llama", "bert", "vit", "clip", ... */
+    MM_MODEL_ARCHITECTURE = 1,   /* as src/models calls it: "llama", "clip", "whisper", ... */
     MM_MODEL_CLASS = 2,          /* config.json's class, or general.architecture */
     MM_MODEL_FORMAT = 3,         /* "safetensors" or "gguf" */
     MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */
-    MM_MODEL_TOKENIZER = 5,      /* kind of tokenizer, "BPE" */
+    MM_MODEL_TOKENIZER = 5,      /* kind of tokenizer: "BPE", "WordPiece" or "Unigram" */
     MM_MODEL_POOLING = 6         /* how embeddings are made: "mean" or "first" */
 };
 MM_API const char *mm_model_get_str(const mm_model *model, int32_t fact);
@@ -93,7 +93,8 @@ MM_API mm_tokenizer *mm_model_tokenizer(const mm_model *model);
  * MM_E_OVERFLOW or MM_E_CANCELLED. Threads: one call per ctx at a time. Since 0.1. */
 MM_API mm_status mm_model_forward(const mm_model *model, mm_context *ctx, const mm_tensor_map *inputs, mm_tensor_map **outputs);
 
-/* A picture as the model's processor prepares it: [1, 3, H, W] float32. The caller releases *out; NULL after a failure.
+/* A picture as the model's processor prepares it: its pixel_values alone, [1, 3, H, W] float32 of most processors (those with tiles or patches have
+ * shapes of their own, and more tensors: mm_model_preprocess_images). The caller releases *out; NULL after a failure.
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes no images), MM_E_LIMIT or MM_E_NOMEM. Since 0.1. */
 MM_API mm_status mm_model_preprocess_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
 
@@ -104,7 +105,7 @@ MM_API mm_status mm_model_preprocess_image(const mm_model *model, mm_context *ct
  *   images  borrowed, `count` of them, 1 or more
  *
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes no such medium), MM_E_SHAPE, MM_E_LIMIT, MM_E_NOMEM, MM_E_CANCELLED, and for videos what
- * reading a frame returns. Since 0.2. */
+ * reading a frame returns. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_preprocess_images(const mm_model *model, mm_context *ctx, const mm_image *const *images, size_t count, mm_tensor_map **out);
 MM_API mm_status mm_model_preprocess_video(const mm_model *model, mm_context *ctx, const mm_video *video, mm_tensor_map **out);
 MM_API mm_status mm_model_preprocess_audio(const mm_model *model, mm_context *ctx, const mm_audio *audio, mm_tensor_map **out);
@@ -131,7 +132,7 @@ MM_API mm_status mm_model_embed_images(const mm_model *model, mm_context *ctx, c
  * Returns as mm_model_embed_texts; MM_E_UNSUPPORTED when the model has no classifier. Since 0.1. */
 MM_API mm_status mm_model_classify_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
 
-/* The same for a text (UTF-8), cut as its tokenizer says when it is longer than the model takes. Since 0.2. */
+/* The same for a text (UTF-8), cut as its tokenizer says when it is longer than the model takes. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_classify_text(const mm_model *model, mm_context *ctx, const char *text, mm_tensor **out);
 
 /* Zero-shot: probabilities of labels of the caller for a picture, by a model of a vision and a text tower.
@@ -142,7 +143,7 @@ MM_API mm_status mm_model_classify_text(const mm_model *model, mm_context *ctx, 
  *                   NULL after a failure
  *
  * Returns as mm_model_embed_texts; MM_E_UNSUPPORTED when the model does not compare pictures with texts, MM_E_ARGUMENT when the template
- * has no "{}". Since 0.2. */
+ * has no "{}". Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_classify_labels(const mm_model *model, mm_context *ctx, const mm_image *image, const char *const *labels, size_t count,
                                           const char *label_template, mm_tensor **out);
 
@@ -159,7 +160,8 @@ MM_API mm_status mm_model_apply_chat_template(const mm_model *model, mm_context 
 
 /* The same for messages with media: media[i] names the kinds of those that stand in front of the text of message i, "image", "video" or "audio" with
  * a space between, NULL or "" for none. The template gets such a conversation as lists of parts and writes the family's placeholders. A
- * template that knows texts alone gets those: media are then put in front by the session that they are appended to. Since 0.2. */
+ * template that knows texts alone gets those: media are then put in front by the session that they are appended to. Returns as
+ * mm_model_apply_chat_template. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_apply_chat_template_media(const mm_model *model, mm_context *ctx, const char *const *roles, const char *const *contents,
                                                     const char *const *media, size_t count, int32_t open_reply, char **out);
 

@@ -36,8 +36,9 @@ enum {
     MM_SESSION_REPEAT_LAST = 7,        /* i64, -1..: tokens that the penalties look back on, -1: all; default 64 */
     MM_SESSION_KV_TYPE = 8,            /* i64, MM_DTYPE_F16 (default) or MM_DTYPE_F32; only while the session is empty */
     MM_SESSION_PARSE_SPECIAL = 9,      /* i64, 0 or 1 (default): whether append_text reads special tokens spelled out in the text */
-    MM_SESSION_BEAMS = 10,             /* i64, 1 (default)..64: sequences searched side by side (beam search); the best becomes the text, all at once */
-    MM_SESSION_EARLY_STOPPING = 11,    /* i64, MM_EARLY_STOPPING_*: when a search with beams ends; default MM_EARLY_STOPPING_OFF */
+    MM_SESSION_BEAMS = 10,             /* i64, 1 (default)..64: sequences searched side by side (beam search), by the model's probabilities alone;
+                                        * the best becomes the text, all at once. Since 0.2 */
+    MM_SESSION_EARLY_STOPPING = 11,    /* i64, MM_EARLY_STOPPING_*: when a search with beams ends; default MM_EARLY_STOPPING_OFF. Since 0.2 */
 
     MM_SESSION_TEMPERATURE = 50,       /* f64, 0..100: 0 (default) takes the likeliest token */
     MM_SESSION_TOP_P = 51,             /* f64, >0..1: sample among the likeliest that have this probability together; default 1 */
@@ -45,14 +46,14 @@ enum {
     MM_SESSION_REPEAT_PENALTY = 53,    /* f64, >0..10: divides positive logits of tokens seen before (arXiv:1909.05858); default 1 */
     MM_SESSION_PRESENCE_PENALTY = 54,  /* f64, -10..10: taken off the logit of a token seen before; default 0 */
     MM_SESSION_FREQUENCY_PENALTY = 55, /* f64, -10..10: times how often it was seen; default 0 */
-    MM_SESSION_LENGTH_PENALTY = 56,    /* f64, -100..100: a sequence's score is its log-probability over its length to this power; default 1 */
+    MM_SESSION_LENGTH_PENALTY = 56,    /* f64, -100..100: a sequence's score is its log-probability over its length to this power; default 1. Since 0.2 */
 
     MM_SESSION_STOP = 80,              /* str: add a text at which generate stops; NULL forgets them all */
     /* What generate may write, from its next call on; each call begins at the beginning. Of the tokens that may follow, one is picked as always;
      * an end token may follow where the text may end. The last one set counts; NULL: anything. MM_E_FORMAT, MM_E_UNSUPPORTED and MM_E_LIMIT
      * say what is wrong with it, and then the one before stays. Since 0.2. */
     MM_SESSION_GRAMMAR = 81,           /* str: a grammar in GBNF, the notation of llama.cpp; its rule `root` is the text */
-    MM_SESSION_JSON_SCHEMA = 82        /* str: a JSON schema; the text is JSON that it describes ("{}": any). docs/constrained.md says which keywords are read */
+    MM_SESSION_JSON_SCHEMA = 82        /* str: a JSON schema; the text is JSON that it describes ("{}": any); docs/constrained.md has its keywords */
 };
 enum {
     MM_EARLY_STOPPING_OFF = 0,   /* when no running sequence is likely to become better than the found ones */
@@ -70,8 +71,12 @@ MM_API mm_status mm_session_bounds_i64(int32_t option, int64_t *lowest, int64_t 
 MM_API mm_status mm_session_bounds_f64(int32_t option, double *lowest, double *highest);
 
 /* Append text or tokens. Nothing is computed until tokens are needed. An empty session whose tokenizer begins texts with a token
- * begins with it. Returns MM_OK, MM_E_ARGUMENT (an id out of range), MM_E_FORMAT (malformed UTF-8), MM_E_CONTEXT_FULL, MM_E_NOMEM; after a failure
- * the session is as it was. Since 0.1. */
+ * begins with it. Of an encoder-decoder whose source is text (T5, BART, a question about a picture) they are the source, and the answer begins anew;
+ * a source is all text or all tokens. mm_session_length and the calls beside it then tell of the answer, which begins with the model's own tokens. Of
+ * one whose source is a picture or sound they begin the answer.
+ * Returns MM_OK, MM_E_ARGUMENT (an id out of range; placeholders of media without a medium), MM_E_FORMAT (malformed UTF-8), MM_E_STATE (text behind a
+ * source of tokens, or tokens behind one of text), MM_E_UNSUPPORTED (text for a model without a tokenizer), MM_E_CONTEXT_FULL, MM_E_NOMEM; after a
+ * failure the session is as it was. Since 0.1. */
 MM_API mm_status mm_session_append_text(mm_session *session, const char *text);
 MM_API mm_status mm_session_append_tokens(mm_session *session, const int32_t *ids, size_t count);
 
@@ -114,11 +119,12 @@ MM_API size_t mm_session_length(const mm_session *session);
 MM_API const int32_t *mm_session_tokens(const mm_session *session);
 
 /* Scores of the next token, [V] float32, computing what was appended. Borrowed until the session changes. MM_OK, MM_E_STATE (the
- * session is empty), MM_E_NOMEM, MM_E_CANCELLED. Since 0.1. */
+ * session is empty, or has no source to answer from), MM_E_NOMEM, MM_E_CANCELLED. Since 0.1. */
 MM_API mm_status mm_session_logits(mm_session *session, const float **out);
 
 /* Receives generated text as it comes: whole UTF-8 characters, `size` bytes and a NUL, and the id that completed them (text may be empty
- * while a character is unfinished, and the id is -1 for text that waited to the end). Returning nonzero stops with MM_STOP_CALLBACK. Called on the thread that runs generate. */
+ * while a character is unfinished, and the id is -1 for text that waited to the end). Returning nonzero stops with MM_STOP_CALLBACK. Called on
+ * the thread that runs generate. */
 typedef int32_t (*mm_generate_fn)(void *user, int32_t id, const char *text, size_t size);
 
 /* Why generate ended. */
@@ -137,8 +143,8 @@ enum {
  *   fn      NULL for none
  *   reason  receives MM_STOP_*; may be NULL
  *
- * Returns MM_OK, MM_E_STATE (the session is empty; no token can follow the grammar), MM_E_CONTEXT_FULL (no room for the text that was appended),
- * MM_E_LIMIT (the grammar is too ambiguous), MM_E_NOMEM or MM_E_CANCELLED: tokens so far stay. Since 0.1. */
+ * Returns MM_OK, MM_E_STATE (the session is empty or has no source to answer from; no token can follow the grammar),
+ * MM_E_CONTEXT_FULL (no room for the text that was appended), MM_E_LIMIT (the grammar is too ambiguous), MM_E_NOMEM or MM_E_CANCELLED: tokens so far stay. Since 0.1. */
 MM_API mm_status mm_session_generate(mm_session *session, mm_generate_fn fn, void *user, int32_t *reason);
 
 /* Receives a stretch of recognized speech: from `begin` to `end` seconds, `size` bytes of UTF-8 and a NUL. Returning nonzero stops. Called on the thread that

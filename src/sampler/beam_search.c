@@ -141,7 +141,7 @@ static mm_status choose(search *q, size_t *n)
     size_t *parents = mmi_zalloc_array(q->s->ctx, q->beams, sizeof *parents);
     mmi_beam *next = mmi_zalloc_array(q->s->ctx, q->beams, sizeof *next);
     int last = q->length + 1 == q->most;
-    int full = q->n_finished == q->beams && q->s->early_stopping == 1;
+    int full = q->n_finished == q->beams && q->s->early_stopping == MM_EARLY_STOPPING_ON;
     mm_status st = parents && next ? MM_OK : MM_E_NOMEM;
 
     *n = 0;
