@@ -65,7 +65,8 @@ int cli_generate(int argc, char **argv)
     int ids = 0, raw = 0, status;
     cli_media media = {NULL, 0};
     const cli_option options[] = {{"--prompt", CLI_TEXT, &prompt}, {"--system", CLI_TEXT, &system}, {"--ids", CLI_FLAG, &ids}, {"--raw", CLI_FLAG, &raw},
-                                  {"--stop", CLI_LIST, NULL}, {"--image", CLI_LIST, NULL}, {"--audio", CLI_LIST, NULL}, {"--video", CLI_LIST, NULL}, CLI_SAMPLING_OPTIONS(s), {NULL, CLI_FLAG, NULL}};
+                                  {"--stop", CLI_LIST, NULL}, {"--image", CLI_LIST, NULL}, {"--audio", CLI_LIST, NULL}, {"--video", CLI_LIST, NULL},
+                                  CLI_SAMPLING_OPTIONS(s), {NULL, CLI_FLAG, NULL}};
     cli_args args;
     mm_context *ctx = NULL;
     mm_model *model = NULL;

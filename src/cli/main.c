@@ -8,11 +8,9 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"info", "info MODEL [--json]", cli_info},
-    {"generate", "generate MODEL [--image F]... [--audio F] [--video F] --prompt TEXT [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
-                 "                [--repeat-penalty R] [--beams N] [--length-penalty P] [--stop TEXT]... [--grammar F | --json-schema F]\n"
-                 "                [--context N] [--slide] [--ids] [--raw]", cli_generate},
-    {"chat", "chat MODEL [--system T] [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S]\n"
-             "            [--grammar F | --json-schema F]", cli_chat},
+    {"generate", "generate MODEL [--image F | --audio F | --video F]... --prompt TEXT [--system T] [WRITING]\n"
+                 "                [--stop TEXT]... [--ids] [--raw]", cli_generate},
+    {"chat", "chat MODEL [--system T] [WRITING]", cli_chat},
     {"embed", "embed MODEL (--text T | --text-file F | --image F)... [--rank] [--json] [--no-normalize]", cli_embed},
     {"classify", "classify MODEL (--image F [--labels A,B,... [--template T]] | --text T)... [--top N] [--json]", cli_classify},
     {"transcribe", "transcribe MODEL --audio F [--language L] [--translate] [--timestamps] [--json]", cli_transcribe},
@@ -22,11 +20,15 @@ static const struct {
     {"bench", "bench MODEL [--json] [--text-file F]", cli_bench},
 };
 
+static const char writing[] = "\nWRITING is [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S] [--repeat-penalty R]\n"
+                              "  [--beams N [--length-penalty P]] [--grammar F | --json-schema F] [--context N] [--slide]\n";
+
 static void usage(FILE *to)
 {
     fputs("usage: mm COMMAND MODEL [OPTIONS]\n\n"
           "MODEL is a Hugging Face directory or a .gguf file. Commands:\n", to);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(to, "  mm %s\n", commands[i].usage);
+    fputs(writing, to);
     fputs("\nEvery command takes --threads N, --mmproj FILE and --verbose. `man mm` tells more.\n", to);
 }
 
@@ -47,7 +49,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(argv[1], commands[i].name)) {
             int status = commands[i].run(argc, argv);
-            if (status == EXIT_USAGE) fprintf(stderr, "usage: mm %s\n", commands[i].usage);
+            if (status == EXIT_USAGE) fprintf(stderr, "usage: mm %s\n%s", commands[i].usage, strstr(commands[i].usage, "WRITING") ? writing : "");
             return cli_finish(status);
         }
     fprintf(stderr, "mm: there is no command %s\n", argv[1]);

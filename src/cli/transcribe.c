@@ -1,8 +1,5 @@
 /* mm transcribe: what is said in a sound. SPDX-License-Identifier: MIT */
 #include "cli.h"
-#include "sampling.h"
-
-#include "mm_audio.h"
 
 typedef struct {
     int timestamps, json;
