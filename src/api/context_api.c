@@ -6,7 +6,6 @@
 
 #include "context.h"
 #include "cpu.h"
-#include "kernels.h"
 
 const char *mm_build_version(void) { return MM_BUILD_VERSION; }
 

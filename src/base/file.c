@@ -187,7 +187,7 @@ static mm_status write_all(mm_context *ctx, int fd, const char *path, const mmi_
     return MM_OK;
 }
 
-mm_status mmi_file_write_pieces(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count)
+mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count)
 {
     mmi_text aside = {0};
     int fd = -1;
@@ -212,12 +212,6 @@ cleanup:
     }
     mmi_text_clear(&aside);
     return st;
-}
-
-mm_status mmi_file_write(mm_context *ctx, const char *path, const void *data, size_t size)
-{
-    mmi_file_piece piece = {data, size};
-    return mmi_file_write_pieces(ctx, path, &piece, 1);
 }
 
 int mmi_file_exists(const char *path)

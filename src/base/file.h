@@ -22,14 +22,12 @@ void mmi_file_map_forget(const mmi_file_map *map, const void *data, size_t size)
  * MM_E_NOT_FOUND, MM_E_IO, MM_E_LIMIT, MM_E_NOMEM; the message names the path. */
 mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **data, size_t *size);
 
-/* Write a file aside, sync and rename it over `path`: after a failure `path` is as it was. */
-mm_status mmi_file_write(mm_context *ctx, const char *path, const void *data, size_t size);
-/* The same, from pieces that are put one behind the other. */
+/* Write a file of pieces, one behind the other, aside, sync and rename it over `path`: after a failure `path` is as it was. */
 typedef struct {
     const void *data;
     size_t size;
 } mmi_file_piece;
-mm_status mmi_file_write_pieces(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count);
+mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count);
 
 int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);

@@ -109,7 +109,6 @@ static mm_status read_documents(mm_context *ctx, mmi_hf_directory *d)
         {"generation_config.json", MMI_HF_MAX_CONFIG, &d->generation_config},
         {"tokenizer.json", MMI_HF_MAX_TOKENIZER, &d->tokenizer},
         {"tokenizer_config.json", MMI_HF_MAX_CONFIG, &d->tokenizer_config},
-        {"special_tokens_map.json", MMI_HF_MAX_CONFIG, &d->special_tokens_map},
         {"preprocessor_config.json", MMI_HF_MAX_CONFIG, &d->preprocessor_config},
         {"video_preprocessor_config.json", MMI_HF_MAX_CONFIG, &d->video_preprocessor_config},
         {"processor_config.json", MMI_HF_MAX_CONFIG, &d->processor_config},
@@ -157,7 +156,6 @@ void mmi_hf_directory_destroy(mmi_hf_directory *d)
     mmi_json_destroy(d->generation_config);
     mmi_json_destroy(d->tokenizer);
     mmi_json_destroy(d->tokenizer_config);
-    mmi_json_destroy(d->special_tokens_map);
     mmi_json_destroy(d->preprocessor_config);
     mmi_json_destroy(d->video_preprocessor_config);
     mmi_json_destroy(d->processor_config);

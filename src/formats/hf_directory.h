@@ -22,7 +22,6 @@ typedef struct {
     mmi_json *generation_config;
     mmi_json *tokenizer;
     mmi_json *tokenizer_config;
-    mmi_json *special_tokens_map;
     mmi_json *preprocessor_config;
     mmi_json *video_preprocessor_config;
     mmi_json *processor_config;

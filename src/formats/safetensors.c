@@ -411,7 +411,7 @@ mm_status mmi_safetensors_write(mm_context *ctx, const char *path, const mmi_saf
     }
     for (int i = 0; i < LENGTH_BYTES; i++) header.data[i] = (char)((uint64_t)(header.size - LENGTH_BYTES) >> 8 * i & 0xFF);
     pieces[0] = (mmi_file_piece){header.data, header.size};
-    st = mmi_file_write_pieces(ctx, path, pieces, used);
+    st = mmi_file_write(ctx, path, pieces, used);
 cleanup:
     mmi_free(pieces);
     mmi_free(begins);

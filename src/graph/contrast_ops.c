@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#include "kernels.h"
 #include "shape_ops.h"
 
 static float weight_of(const mmi_run *run, mmi_value v)

@@ -182,7 +182,6 @@ void mmi_graph_output(mmi_graph *g, const char *name, mmi_value v)
     g->values[v].is_output = 1;
 }
 
-mmi_value_info *mmi_graph_info(mmi_graph *g, mmi_value v) { return &g->values[v]; }
 const mmi_value_info *mmi_graph_look(const mmi_graph *g, mmi_value v) { return &g->values[v]; }
 
 int64_t mmi_graph_elements(const mmi_graph *g, mmi_value v)

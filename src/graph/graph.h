@@ -114,8 +114,7 @@ mmi_value mmi_graph_view(mmi_graph *g, mmi_value of, int32_t rank, const int64_t
 /* Record a failure with a sentence; returns value 0. */
 mmi_value mmi_graph_fail(mmi_graph *g, mm_status st, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-mmi_value_info *mmi_graph_info(mmi_graph *g, mmi_value v); /* of a valid value */
-const mmi_value_info *mmi_graph_look(const mmi_graph *g, mmi_value v);
+const mmi_value_info *mmi_graph_look(const mmi_graph *g, mmi_value v); /* of a valid value */
 int64_t mmi_graph_elements(const mmi_graph *g, mmi_value v);
 int mmi_graph_contiguous(const mmi_graph *g, mmi_value v);
 /* Leading dimensions folded into rows at one distance: nonzero when they are. */

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "kernels.h"
 
 mmi_value mmi_slice(mmi_graph *g, mmi_value x, int32_t axis, int64_t start, int64_t count)
 {

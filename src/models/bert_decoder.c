@@ -12,7 +12,6 @@
 #include "io.h"
 #include "layer_weights.h"
 #include "linear_op.h"
-#include "shape_ops.h"
 #include "token_embedding.h"
 
 typedef struct {

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "architecture_config.h"
 #include "attention_op.h"
 #include "encoder_stack.h"
 #include "index_ops.h"

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "dtype.h"
 #include "shape_ops.h"
 
 mmi_value mmi_io_input(mmi_io *io, const char *name)

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "dtype.h"
 #include "gguf_tokenizer.h"
 #include "projector_file.h"
-#include "quant_pack.h"
 #include "registry.h"
 #include "size.h"
 

@@ -168,10 +168,10 @@ static mm_status choose(search *q, size_t *n)
 /* Whether the best of those that run can still become better than the worst finished one. */
 static int may_improve(const search *q)
 {
-    double length = (double)(q->s->early_stopping == 2 && q->s->length_penalty > 0 ? q->most : q->length);
+    double length = (double)(q->s->early_stopping == MM_EARLY_STOPPING_NEVER && q->s->length_penalty > 0 ? q->most : q->length);
 
     if (q->n_finished < q->beams) return 1;
-    return q->s->early_stopping != 1 && q->running[0].score / pow(length, q->s->length_penalty) > q->finished[q->n_finished - 1].score;
+    return q->s->early_stopping != MM_EARLY_STOPPING_ON && q->running[0].score / pow(length, q->s->length_penalty) > q->finished[q->n_finished - 1].score;
 }
 
 static mm_status advance(search *q, size_t n, const float **logits)

@@ -21,7 +21,8 @@ const int8_t mmi_iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 
 
 static float f16_at(const uint8_t *p) { return mmi_f16_to_f32((uint16_t)(p[0] | p[1] << 8)); }
 
-int mmi_block_zero(int32_t dtype)
+/* What a code stands for zero with: 0 in the formats that have a min, and in IQ4_NL. */
+static int zero_code(int32_t dtype)
 {
     switch (dtype) {
     case MM_DTYPE_Q3_K: return 4;
@@ -118,7 +119,7 @@ void mmi_dequantize(int32_t dtype, const void *src, float *dst, size_t n)
 {
     const mmi_dtype_info *info = mmi_dtype_get(dtype);
     const uint8_t *block = src;
-    int zero = mmi_block_zero(dtype);
+    int zero = zero_code(dtype);
 
     for (size_t i = 0; i < n; i += info->block, block += info->block_bytes) {
         for (size_t part = 0; part < info->block / MMI_BLOCK_PART; part++, dst += MMI_BLOCK_PART) {

@@ -14,9 +14,6 @@
 
 enum { MMI_BLOCK_PART = 32 };
 
-/* What a code stands for zero with: 0 in the formats that have a min, and in IQ4_NL. */
-int mmi_block_zero(int32_t dtype);
-
 /* The codes of a part (0, or 0..7) of one block. The signed bytes of Q8_0 come as unsigned ones, 128 added. */
 void mmi_block_codes(int32_t dtype, const uint8_t *block, size_t part, uint8_t codes[MMI_BLOCK_PART]);
 

@@ -54,7 +54,7 @@ static void test_write_and_read(void **state)
     for (size_t i = 0; i < 100000; i++) bytes[i] = (char)(i * 31 >> 3);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         mmi_file_map *map = NULL;
-        assert_int_equal(mmi_file_write(ctx, path, bytes, sizes[i]), MM_OK);
+        assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){bytes, sizes[i]}, 1), MM_OK);
         assert_int_equal(files_in_folder(), 1);
         assert_int_equal(mmi_file_read(ctx, path, sizes[i], &have, &n), MM_OK);
         assert_int_equal(n, sizes[i]);
@@ -72,7 +72,7 @@ static void test_write_and_read(void **state)
     }
     {
         mmi_file_piece pieces[3] = {{"abc", 3}, {NULL, 0}, {"defg", 4}};
-        assert_int_equal(mmi_file_write_pieces(ctx, path, pieces, 3), MM_OK);
+        assert_int_equal(mmi_file_write(ctx, path, pieces, 3), MM_OK);
         assert_int_equal(mmi_file_read(ctx, path, 100, &have, &n), MM_OK);
         assert_string_equal(have, "abcdefg");
         mmi_free(have);
@@ -100,15 +100,15 @@ static void test_refused(void **state)
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(mmi_file_map_open(ctx, path, &map), MM_E_IO); /* and does not wait for a writer */
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(mmi_file_write(ctx, path, "0123456789", 10), MM_OK);
+    assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){"0123456789", 10}, 1), MM_OK);
     assert_int_equal(mmi_file_read(ctx, path, 9, &have, &n), MM_E_LIMIT);
     assert_non_null(strstr(mm_context_error(ctx), "10"));
-    assert_int_equal(mmi_file_write(ctx, "/nonexistent/file", "x", 1), MM_E_IO);
+    assert_int_equal(mmi_file_write(ctx, "/nonexistent/file", &(mmi_file_piece){"x", 1}, 1), MM_E_IO);
     assert_non_null(strstr(mm_context_error(ctx), "/nonexistent/file"));
     /* writing where a directory stands: nothing is left aside */
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(mmi_file_write(ctx, path, "x", 1), MM_E_IO);
+    assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){"x", 1}, 1), MM_E_IO);
     assert_int_equal(files_in_folder(), 1);
     assert_int_equal(mmi_file_exists(path), 1);
     assert_int_equal(mmi_file_is_directory(path), 1);
@@ -124,9 +124,9 @@ static void test_out_of_memory(void **state)
     mmi_file_map *map = NULL;
     (void)state;
 
-    assert_int_equal(mmi_file_write(ctx, path, "old", 3), MM_OK);
+    assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){"old", 3}, 1), MM_OK);
     allocator.fail_at = allocator.count + 1;
-    assert_int_equal(mmi_file_write(ctx, path, "new!", 4), MM_E_NOMEM);
+    assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){"new!", 4}, 1), MM_E_NOMEM);
     assert_int_equal(files_in_folder(), 1);
     assert_int_equal(mmi_file_read(ctx, path, 3, &have, &n), MM_OK);
     assert_string_equal(have, "old");

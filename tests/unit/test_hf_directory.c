@@ -63,7 +63,6 @@ static void opens_what_transformers_saved(void **state)
     assert_int_equal(mmi_json_bool(f->ctx, d->pooling, mmi_json_root(d->pooling), "pooling_mode_mean_tokens", 1, &mean), MM_OK);
     assert_int_equal(mean, 1);
     assert_null(d->generation_config);
-    assert_null(d->special_tokens_map);
     assert_null(d->preprocessor_config);
     assert_null(d->processor_config);
     assert_null(d->chat_template_json);
@@ -91,21 +90,20 @@ static void reads_every_file(void **state)
     add(f, "generation_config.json", "{\"n\":2}");
     add(f, "tokenizer.json", "{\"n\":3}");
     add(f, "tokenizer_config.json", "{\"n\":4}");
-    add(f, "special_tokens_map.json", "{\"n\":5}");
-    add(f, "preprocessor_config.json", "{\"n\":6}");
-    add(f, "processor_config.json", "{\"n\":7}");
-    add(f, "chat_template.json", "{\"n\":8}");
+    add(f, "preprocessor_config.json", "{\"n\":5}");
+    add(f, "processor_config.json", "{\"n\":6}");
+    add(f, "chat_template.json", "{\"n\":7}");
     add(f, "chat_template.jinja", "{{ messages }}é\n");
     add(f, "modules.json", "[]");
     add_weights(f, "model.safetensors");
     assert_int_equal(mmi_hf_directory_open(f->ctx, f->folder, &d), MM_OK);
     {
-        const mmi_json *documents[] = {d->config,           d->generation_config,   d->tokenizer,        d->tokenizer_config,
-                                       d->special_tokens_map, d->preprocessor_config, d->processor_config, d->chat_template_json};
-        for (int i = 0; i < 8; i++) {
+        const mmi_json *documents[] = {d->config,           d->generation_config, d->tokenizer,         d->tokenizer_config, d->preprocessor_config,
+                                       d->processor_config, d->chat_template_json};
+        for (size_t i = 0; i < sizeof documents / sizeof *documents; i++) {
             double n = 0;
             assert_true(mmi_json_number(mmi_json_get(mmi_json_root(documents[i]), "n"), &n));
-            assert_true(n == i + 1);
+            assert_true(n == (double)i + 1);
         }
     }
     assert_string_equal(d->chat_template, "{{ messages }}é\n");
