@@ -9,28 +9,17 @@
 
 #include "architecture_config.h"
 #include "bert_decoder.h"
-#include "encoder_block.h"
-#include "io.h"
+#include "encoder_stack.h"
 #include "layer_weights.h"
 #include "linear_op.h"
-#include "patch_embedder.h"
 #include "row_ops.h"
 #include "shape_ops.h"
 
 /* The vision tower. */
 
-typedef struct {
-    int64_t heads, intermediate;
-    float eps;
-    mmi_activation act;
-} vision_config;
+enum { CLASS, POSITIONS, PATCHES, PATCHES_BIAS, NORM, NORM_BIAS, LAYER };
 
-enum {
-    CLASS, POSITIONS, PATCHES, PATCHES_BIAS, NORM, NORM_BIAS,
-    NORM1, NORM1_BIAS, QKV, QKV_BIAS, /* no slots of keys and values */ O = QKV + 6, O_BIAS, NORM2, NORM2_BIAS, UP, UP_BIAS, DOWN, DOWN_BIAS
-};
-
-/* C hidden, N positions with the class token's, M channels, P patch side, I intermediate */
+/* C hidden, N positions with the class token's, M channels, P patch side, I intermediate. Query, key and value lie in one matrix. */
 static const mmi_weight_row vision_rows[] = {
     {CLASS, "embeddings.class_embedding", NULL, "1,1,C", 0, MMI_ROW_TABLE},
     {POSITIONS, "embeddings.position_embedding", NULL, "1,N,C", 0, MMI_ROW_TABLE},
@@ -38,86 +27,46 @@ static const mmi_weight_row vision_rows[] = {
     {PATCHES_BIAS, "embeddings.patch_embedding.bias", NULL, "C", 0, 0},
     {NORM, "post_layernorm.weight", NULL, "C", 0, 0},
     {NORM_BIAS, "post_layernorm.bias", NULL, "C", 0, 0},
-    {NORM1, "encoder.layers.%.layer_norm1.weight", NULL, "C", 0, 0},
-    {NORM1_BIAS, "encoder.layers.%.layer_norm1.bias", NULL, "C", 0, 0},
-    {QKV, "encoder.layers.%.self_attn.qkv.weight", NULL, "3C,C", 0, 0},
-    {QKV_BIAS, "encoder.layers.%.self_attn.qkv.bias", NULL, "3C", 0, 0},
-    {O, "encoder.layers.%.self_attn.projection.weight", NULL, "C,C", 0, 0},
-    {O_BIAS, "encoder.layers.%.self_attn.projection.bias", NULL, "C", 0, 0},
-    {NORM2, "encoder.layers.%.layer_norm2.weight", NULL, "C", 0, 0},
-    {NORM2_BIAS, "encoder.layers.%.layer_norm2.bias", NULL, "C", 0, 0},
-    {UP, "encoder.layers.%.mlp.fc1.weight", NULL, "I,C", 0, 0},
-    {UP_BIAS, "encoder.layers.%.mlp.fc1.bias", NULL, "I", 0, 0},
-    {DOWN, "encoder.layers.%.mlp.fc2.weight", NULL, "C,I", 0, 0},
-    {DOWN_BIAS, "encoder.layers.%.mlp.fc2.bias", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_NORM1, "encoder.layers.%.layer_norm1.weight", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_NORM1_BIAS, "encoder.layers.%.layer_norm1.bias", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_Q, "encoder.layers.%.self_attn.qkv.weight", NULL, "3C,C", 0, 0},
+    {LAYER + MMI_STACK_Q_BIAS, "encoder.layers.%.self_attn.qkv.bias", NULL, "3C", 0, 0},
+    {LAYER + MMI_STACK_O, "encoder.layers.%.self_attn.projection.weight", NULL, "C,C", 0, 0},
+    {LAYER + MMI_STACK_O_BIAS, "encoder.layers.%.self_attn.projection.bias", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_NORM2, "encoder.layers.%.layer_norm2.weight", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_NORM2_BIAS, "encoder.layers.%.layer_norm2.bias", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_UP, "encoder.layers.%.mlp.fc1.weight", NULL, "I,C", 0, 0},
+    {LAYER + MMI_STACK_UP_BIAS, "encoder.layers.%.mlp.fc1.bias", NULL, "I", 0, 0},
+    {LAYER + MMI_STACK_DOWN, "encoder.layers.%.mlp.fc2.weight", NULL, "C,I", 0, 0},
+    {LAYER + MMI_STACK_DOWN_BIAS, "encoder.layers.%.mlp.fc2.bias", NULL, "C", 0, 0},
 };
 
-static int64_t vision_dimension(const mm_model *m, char letter)
-{
-    const vision_config *c = m->config;
-    const mmi_model_info *i = &m->info;
-    switch (letter) {
-    case 'C': return i->hidden;
-    case 'N': return 1 + i->image_size[0] / i->patch * (i->image_size[1] / i->patch);
-    case 'M': return i->channels;
-    case 'P': return i->patch;
-    case 'I': return c->intermediate;
-    default: return -1;
-    }
-}
+static int64_t vision_dimension(const mm_model *m, char letter) { return mmi_stack_vision_dimension(m, m->config, letter); }
 
 static mm_status read_vision(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     const mmi_json_node *root = mmi_json_root(doc);
-    vision_config *c = m->config;
-    mmi_model_info *info = &m->info;
-    double eps = 1e-5;
+    mmi_stack_config *c = m->config;
     mm_status st;
 
-    info->hidden = 768;
-    info->layers = 12;
-    c->heads = 12;
-    c->intermediate = 3072;
-    c->act = MMI_ACT_GELU;
-    if ((st = mmi_json_i64(ctx, doc, root, "hidden_size", 0, 1, 1 << 17, &info->hidden))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "num_hidden_layers", 0, 1, 4096, &info->layers))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "num_attention_heads", 0, 1, 4096, &c->heads))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "intermediate_size", 0, 1, 1 << 20, &c->intermediate))) return st;
-    if ((st = mmi_json_f64(ctx, doc, root, "layer_norm_eps", 0, 0, 1, &eps))) return st;
-    if ((st = mmi_config_activation(ctx, doc, root, "hidden_act", &c->act))) return st;
-    if ((st = mmi_config_image(ctx, m, doc, root, 384, 16))) return st;
-    if (info->hidden % c->heads || info->hidden / c->heads > 512)
-        return mmi_fail(ctx, MM_E_FORMAT, "%s: hidden_size %lld does not divide into %lld heads of at most 512", mmi_json_name(doc),
-                        (long long)info->hidden, (long long)c->heads);
-    c->eps = (float)eps;
-    return MM_OK;
+    *c = (mmi_stack_config){12, 768, 12, 3072, 1e-5f, MMI_ACT_GELU};
+    if ((st = mmi_stack_config_read(ctx, doc, root, &mmi_stack_usual_keys, c))) return st;
+    m->info.hidden = c->hidden;
+    m->info.layers = c->layers;
+    return mmi_config_image(ctx, m, doc, root, 384, 16);
 }
 
 /* pixel_values [B, M, H, W] -> last_hidden_state [B, 1 + N, C], pooler_output [B, C] */
 static void build_vision(mmi_io *io)
 {
-    const mmi_model_info *info = &io->model->info;
-    const vision_config *c = io->model->config;
+    const mmi_stack_config *c = io->model->config;
     mmi_graph *g = io->g;
+    mmi_stack_spec stack = {.first = LAYER};
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->eps);
-    mmi_patch_embedder_spec p = {.patch = info->patch,
-                                 .w = mmi_io_weight(io, PATCHES, -1),
-                                 .b = mmi_io_weight(io, PATCHES_BIAS, -1),
-                                 .class_token = mmi_io_weight(io, CLASS, -1),
-                                 .positions = mmi_io_weight(io, POSITIONS, -1),
-                                 .rows = info->image_size[0] / info->patch,
-                                 .cols = info->image_size[1] / info->patch};
+    mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
     mmi_value x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p); /* [B, 1 + N, C] */
 
-    for (int64_t l = 0; l < info->layers && !g->status; l++) {
-        mmi_encoder_block_spec b = {0};
-        b.norm1 = mmi_layer_norm_spec(io, NORM1, l, c->eps);
-        b.norm2 = mmi_layer_norm_spec(io, NORM2, l, c->eps);
-        b.attention = mmi_layer_attention(io, QKV, l, c->heads, c->heads, info->hidden / c->heads);
-        b.feed_forward = mmi_layer_feed_forward(io, UP, l, c->act);
-        x = mmi_encoder_block(g, x, &b);
-    }
-    x = mmi_norm(g, x, &norm);
+    x = mmi_norm(g, mmi_encoder_stack(io, x, c, &stack), &norm);
     mmi_io_output(io, "last_hidden_state", x);
     mmi_io_output(io, "pooler_output", mmi_norm(g, mmi_select(g, x, 1, 0), &norm)); /* normalized twice, as the reference does */
 }
@@ -321,7 +270,7 @@ static const char *const prefixes[] = {"", NULL};
 
 const mmi_architecture mmi_blip_vision = {
     .name = "blip_vision", .classes = vision_classes, .prefixes = prefixes, .processor = "BlipImageProcessor", .rows = vision_rows,
-    .n_rows = sizeof vision_rows / sizeof *vision_rows, .config_bytes = sizeof(vision_config), .read_hf = read_vision,
+    .n_rows = sizeof vision_rows / sizeof *vision_rows, .config_bytes = sizeof(mmi_stack_config), .read_hf = read_vision,
     .dimension = vision_dimension, .build = build_vision,
 };
 

@@ -9,7 +9,6 @@
 #include "encoder_stack.h"
 #include "layer_weights.h"
 #include "linear_op.h"
-#include "patch_embedder.h"
 #include "shape_ops.h"
 
 typedef struct {
@@ -18,7 +17,7 @@ typedef struct {
 
 enum { PROJECTED = 1 };
 
-enum { CLASS, POSITIONS, PATCHES, PRE_NORM, PRE_NORM_BIAS, POST_NORM, POST_NORM_BIAS, PROJECTION, LAYER };
+enum { CLASS, POSITIONS, PATCHES, /* no slot of their bias */ PRE_NORM = PATCHES + 2, PRE_NORM_BIAS, POST_NORM, POST_NORM_BIAS, PROJECTION, LAYER };
 
 /* C hidden, N positions with the class token's, M channels, P patch side, I intermediate, E width of the projection */
 static const mmi_weight_row rows[] = {
@@ -36,16 +35,7 @@ static const mmi_weight_row rows[] = {
 static int64_t dimension(const mm_model *m, char letter)
 {
     const clip_vision_config *c = m->config;
-    const mmi_model_info *i = &m->info;
-    switch (letter) {
-    case 'C': return i->hidden;
-    case 'N': return 1 + i->image_size[0] / i->patch * (i->image_size[1] / i->patch);
-    case 'M': return i->channels;
-    case 'P': return i->patch;
-    case 'I': return c->stack.intermediate;
-    case 'E': return i->embedding;
-    default: return -1;
-    }
+    return letter == 'E' ? m->info.embedding : mmi_stack_vision_dimension(m, &c->stack, letter);
 }
 
 static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
@@ -71,17 +61,11 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 /* pixel_values [B, M, H, W] -> last_hidden_state [B, 1 + N, C], which is not normalized; pooler_output [B, C]; image_embeds [B, E] */
 static void build(mmi_io *io)
 {
-    const mmi_model_info *info = &io->model->info;
     const clip_vision_config *c = io->model->config;
     mmi_graph *g = io->g;
     mmi_stack_spec stack = {.first = LAYER};
     mmi_norm_spec pre = mmi_layer_norm_spec(io, PRE_NORM, -1, c->stack.eps), post = mmi_layer_norm_spec(io, POST_NORM, -1, c->stack.eps);
-    mmi_patch_embedder_spec p = {.patch = info->patch,
-                                 .w = mmi_io_weight(io, PATCHES, -1),
-                                 .class_token = mmi_io_weight(io, CLASS, -1),
-                                 .positions = mmi_io_weight(io, POSITIONS, -1),
-                                 .rows = info->image_size[0] / info->patch,
-                                 .cols = info->image_size[1] / info->patch};
+    mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
     mmi_value projection = mmi_io_weight(io, PROJECTION, -1);
     mmi_value x = mmi_norm(g, mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p), &pre); /* [B, 1 + N, C] */
 

@@ -10,7 +10,6 @@
 #include "encoder_stack.h"
 #include "layer_weights.h"
 #include "linear_op.h"
-#include "patch_embedder.h"
 #include "shape_ops.h"
 
 typedef struct {
@@ -62,16 +61,10 @@ static const mmi_weight_row rows[] = {
 static int64_t dimension(const mm_model *m, char letter)
 {
     const dinov2_config *c = m->config;
-    const mmi_model_info *i = &m->info;
     switch (letter) {
-    case 'C': return i->hidden;
-    case 'N': return 1 + i->image_size[0] / i->patch * (i->image_size[1] / i->patch);
-    case 'M': return i->channels;
-    case 'P': return i->patch;
-    case 'I': return c->stack.intermediate;
     case 'R': return c->registers;
     case 'L': return (int64_t)m->n_labels;
-    default: return -1;
+    default: return mmi_stack_vision_dimension(m, &c->stack, letter);
     }
 }
 
@@ -133,17 +126,12 @@ static void build(mmi_io *io)
     mmi_graph *g = io->g;
     mmi_stack_spec stack = {.first = LAYER, .gated = (info->features & SWIGLU) != 0};
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
-    mmi_patch_embedder_spec p = {.patch = info->patch,
-                                 .w = mmi_io_weight(io, PATCHES, -1),
-                                 .b = mmi_io_weight(io, PATCHES_BIAS, -1),
-                                 .class_token = mmi_io_weight(io, CLASS, -1),
-                                 .registers = mmi_io_weight(io, REGISTER, -1),
-                                 .positions = mmi_io_weight(io, POSITIONS, -1),
-                                 .rows = info->image_size[0] / info->patch,
-                                 .cols = info->image_size[1] / info->patch,
-                                 .resize = io->model->arch == &mmi_dinov2 ? MMI_RESIZE_BICUBIC : MMI_RESIZE_BICUBIC_ANTIALIAS};
-    mmi_value x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p), first; /* [B, 1 + R + N, C] */
+    mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
+    mmi_value x, first;
 
+    p.registers = mmi_io_weight(io, REGISTER, -1);
+    p.resize = io->model->arch == &mmi_dinov2 ? MMI_RESIZE_BICUBIC : MMI_RESIZE_BICUBIC_ANTIALIAS;
+    x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p); /* [B, 1 + R + N, C] */
     x = mmi_norm(g, mmi_encoder_stack(io, x, &c->stack, &stack), &norm);
     first = mmi_select(g, x, 1, 0);
     mmi_io_output(io, "last_hidden_state", x);

@@ -31,6 +31,34 @@ mm_status mmi_stack_config_read(mm_context *ctx, const mmi_json *doc, const mmi_
     return mmi_stack_config_check(ctx, mmi_json_name(doc), c);
 }
 
+int64_t mmi_stack_vision_dimension(const mm_model *m, const mmi_stack_config *c, char letter)
+{
+    const mmi_model_info *i = &m->info;
+
+    switch (letter) {
+    case 'C': return c->hidden;
+    case 'I': return c->intermediate;
+    case 'M': return i->channels;
+    case 'P': return i->patch;
+    case 'X': return i->patch * i->patch * i->channels;
+    case 'N': return 1 + i->image_size[0] / i->patch * (i->image_size[1] / i->patch);
+    default: return -1;
+    }
+}
+
+mmi_patch_embedder_spec mmi_stack_patches(mmi_io *io, int class_token, int positions)
+{
+    const mmi_model_info *i = &io->model->info;
+
+    return (mmi_patch_embedder_spec){.patch = i->patch,
+                                     .w = mmi_io_weight(io, positions + 1, -1),
+                                     .b = mmi_io_weight(io, positions + 2, -1),
+                                     .class_token = mmi_io_weight(io, class_token, -1),
+                                     .positions = mmi_io_weight(io, positions, -1),
+                                     .rows = i->image_size[0] / i->patch,
+                                     .cols = i->image_size[1] / i->patch};
+}
+
 mmi_value mmi_encoder_stack(mmi_io *io, mmi_value x, const mmi_stack_config *c, const mmi_stack_spec *s)
 {
     for (int64_t l = 0; l < c->layers && !io->g->status; l++) {

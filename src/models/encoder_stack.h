@@ -7,6 +7,7 @@
 #include "graph.h"
 #include "io.h"
 #include "kernels.h"
+#include "patch_embedder.h"
 
 /* Slots of a stack, counted from its first. */
 enum {
@@ -65,6 +66,13 @@ mm_status mmi_stack_config_read(mm_context *ctx, const mmi_json *doc, const mmi_
 
 /* The hidden size divides into heads that the attention takes; `where` names the file in the message. */
 mm_status mmi_stack_config_check(mm_context *ctx, const char *where, const mmi_stack_config *c);
+
+/* The letters that vision encoders share: C hidden, I intermediate, M channels, P patch side, X values of a patch, N positions with the class
+ * token's; -1 for others. */
+int64_t mmi_stack_vision_dimension(const mm_model *m, const mmi_stack_config *c, char letter);
+
+/* The patch embedder of a picture of the trained size; slots in a row: positions, patches, bias of the patches. class_token is its slot. */
+mmi_patch_embedder_spec mmi_stack_patches(mmi_io *io, int class_token, int positions);
 
 typedef struct {
     int first;       /* slot */

@@ -9,7 +9,6 @@
 #include "encoder_stack.h"
 #include "layer_weights.h"
 #include "linear_op.h"
-#include "patch_embedder.h"
 #include "shape_ops.h"
 
 typedef struct {
@@ -45,16 +44,11 @@ static const mmi_weight_row rows[] = {
 static int64_t dimension(const mm_model *m, char letter)
 {
     const vit_config *c = m->config;
-    const mmi_model_info *i = &m->info;
     switch (letter) {
-    case 'C': return i->hidden;
     case 'W': return c->pooler;
-    case 'N': return (i->features & DISTILLED ? 2 : 1) + i->image_size[0] / i->patch * (i->image_size[1] / i->patch);
-    case 'M': return i->channels;
-    case 'P': return i->patch;
-    case 'I': return c->stack.intermediate;
+    case 'N': return mmi_stack_vision_dimension(m, &c->stack, letter) + (m->info.features & DISTILLED ? 1 : 0);
     case 'L': return (int64_t)m->n_labels;
-    default: return -1;
+    default: return mmi_stack_vision_dimension(m, &c->stack, letter);
     }
 }
 
@@ -110,17 +104,11 @@ static void build(mmi_io *io)
     mmi_graph *g = io->g;
     mmi_stack_spec stack = {.first = LAYER};
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
-    mmi_patch_embedder_spec p = {.patch = info->patch,
-                                 .w = mmi_io_weight(io, PATCHES, -1),
-                                 .b = mmi_io_weight(io, PATCHES_BIAS, -1),
-                                 .class_token = mmi_io_weight(io, CLASS, -1),
-                                 .second_token = mmi_io_weight(io, DISTILLATION, -1),
-                                 .positions = mmi_io_weight(io, POSITIONS, -1),
-                                 .rows = info->image_size[0] / info->patch,
-                                 .cols = info->image_size[1] / info->patch};
-    mmi_value x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p); /* [B, N, C] */
-    mmi_value pooler = mmi_io_weight(io, POOLER, -1);
+    mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
+    mmi_value x, pooler = mmi_io_weight(io, POOLER, -1);
 
+    p.second_token = mmi_io_weight(io, DISTILLATION, -1);
+    x = mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p); /* [B, N, C] */
     x = mmi_norm(g, mmi_encoder_stack(io, x, &c->stack, &stack), &norm);
     mmi_io_output(io, "last_hidden_state", x);
     if (pooler && mmi_io_wants(io, "pooler_output"))

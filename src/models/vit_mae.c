@@ -11,7 +11,6 @@
 #include "index_ops.h"
 #include "layer_weights.h"
 #include "linear_op.h"
-#include "patch_embedder.h"
 #include "row_ops.h"
 #include "shape_ops.h"
 
@@ -53,17 +52,10 @@ static const mmi_weight_row rows[] = {
 static int64_t dimension(const mm_model *m, char letter)
 {
     const mae_config *c = m->config;
-    const mmi_model_info *i = &m->info;
     switch (letter) {
-    case 'C': return i->hidden;
-    case 'N': return 1 + i->image_size[0] / i->patch * (i->image_size[1] / i->patch);
-    case 'M': return i->channels;
-    case 'P': return i->patch;
-    case 'I': return c->stack.intermediate;
     case 'D': return c->decoder.hidden;
     case 'J': return c->decoder.intermediate;
-    case 'X': return i->patch * i->patch * i->channels;
-    default: return -1;
+    default: return mmi_stack_vision_dimension(m, &c->stack, letter);
     }
 }
 
@@ -146,18 +138,11 @@ static mmi_value loss(mmi_io *io, mmi_value pixels, mmi_value painted, mmi_value
  * the order of noise each patch stands), loss, a scalar; last_hidden_state [B, 1 + kept, C] of the encoder */
 static void build(mmi_io *io)
 {
-    const mmi_model_info *info = &io->model->info;
     const mae_config *c = io->model->config;
     mmi_graph *g = io->g;
     mmi_stack_spec stack = {.first = LAYER};
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
-    mmi_patch_embedder_spec p = {.patch = info->patch,
-                                 .w = mmi_io_weight(io, PATCHES, -1),
-                                 .b = mmi_io_weight(io, PATCHES_BIAS, -1),
-                                 .class_token = mmi_io_weight(io, CLASS, -1),
-                                 .positions = mmi_io_weight(io, POSITIONS, -1),
-                                 .rows = info->image_size[0] / info->patch,
-                                 .cols = info->image_size[1] / info->patch};
+    mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
     mmi_value pixels = mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), noise = mmi_io_require(io, "noise", MM_DTYPE_F32, 2);
     mmi_value order, places, mask, painted, tokens[2], x = mmi_patch_embedder(g, pixels, &p); /* [B, 1 + N, C] */
     const mmi_value_info *v;
