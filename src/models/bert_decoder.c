@@ -7,18 +7,17 @@
 
 #include <string.h>
 
-#include "architecture_config.h"
 #include "decoder_block.h"
-#include "io.h"
+#include "encoder_stack.h"
 #include "layer_weights.h"
 #include "linear_op.h"
 #include "token_embedding.h"
 
 typedef struct {
-    int64_t heads, intermediate, types, positions;
+    mmi_stack_config stack;
+    int64_t types, positions;
     int64_t states; /* width of what it attends across to */
-    float eps;
-    mmi_activation act, head_act;
+    mmi_activation head_act;
 } decoder_config;
 
 enum { TYPED = 1, CAUSAL = 2, ACROSS = 4, PREDICTS = 8, TIED = 16, UNTIED = 32 };
@@ -76,7 +75,7 @@ static int64_t dimension(const mm_model *m, char letter)
     case 'V': return m->info.vocabulary;
     case 'P': return c->positions;
     case 'T': return c->types;
-    case 'I': return c->intermediate;
+    case 'I': return c->stack.intermediate;
     case 'S': return c->states;
     default: return -1;
     }
@@ -87,31 +86,24 @@ static mm_status read_common(mm_context *ctx, mm_model *m, const mmi_json *doc)
     const mmi_json_node *root = mmi_json_root(doc);
     decoder_config *c = m->config;
     mmi_model_info *info = &m->info;
-    double eps = 1e-12;
     int tied = 1;
     mm_status st;
 
+    c->stack.eps = 1e-12f;
+    c->stack.act = MMI_ACT_GELU;
     c->positions = 512;
-    c->act = MMI_ACT_GELU;
     if ((st = mmi_json_i64(ctx, doc, root, "vocab_size", 1, 1, 1 << 22, &info->vocabulary))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "hidden_size", 1, 1, 1 << 17, &info->hidden))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "num_hidden_layers", 1, 1, 4096, &info->layers))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "num_attention_heads", 1, 1, 4096, &c->heads))) return st;
-    if ((st = mmi_json_i64(ctx, doc, root, "intermediate_size", 1, 1, 1 << 20, &c->intermediate))) return st;
+    if ((st = mmi_stack_config_read(ctx, doc, root, &mmi_stack_usual_keys, &c->stack))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "max_position_embeddings", 0, 1, 1 << 22, &c->positions))) return st;
-    if ((st = mmi_json_f64(ctx, doc, root, "layer_norm_eps", 0, 0, 1, &eps))) return st;
     if ((st = mmi_json_bool(ctx, doc, root, "tie_word_embeddings", 0, &tied))) return st;
-    if ((st = mmi_config_activation(ctx, doc, root, "hidden_act", &c->act))) return st;
-    if (info->hidden % c->heads || info->hidden / c->heads > 512)
-        return mmi_fail(ctx, MM_E_FORMAT, "%s: hidden_size %lld does not divide into %lld heads of at most 512", mmi_json_name(doc),
-                        (long long)info->hidden, (long long)c->heads);
-    c->eps = (float)eps;
-    c->head_act = c->act;
+    info->layers = c->stack.layers;
+    info->hidden = c->stack.hidden;
+    c->head_act = c->stack.act;
     c->states = info->hidden;
     info->context = c->positions;
     info->features |= tied && info->features & PREDICTS ? TIED : UNTIED;
     if (info->features & CAUSAL && info->features & PREDICTS) info->generates = 1;
-    info->kv = (mmi_kv_shape){(size_t)info->layers, (size_t)c->heads, (size_t)(info->hidden / c->heads), MM_DTYPE_F16};
+    info->kv = (mmi_kv_shape){(size_t)info->layers, (size_t)c->stack.heads, (size_t)(info->hidden / c->stack.heads), MM_DTYPE_F16};
     if (info->features & ACROSS) info->cross = info->kv;
     return MM_OK;
 }
@@ -165,13 +157,13 @@ void mmi_blip_text_attend(mm_model *part, int64_t states) { ((decoder_config *)p
 static mmi_cross_attention_spec cross_of(mmi_io *io, int64_t l)
 {
     const decoder_config *c = io->model->config;
-    return mmi_layer_cross_attention(io, CROSS_Q, l, c->heads, io->model->info.hidden / c->heads);
+    return mmi_layer_cross_attention(io, CROSS_Q, l, c->stack.heads, io->model->info.hidden / c->stack.heads);
 }
 
 static mmi_value embed(mmi_io *io)
 {
     const decoder_config *c = io->model->config;
-    mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->eps);
+    mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
     mmi_token_embedding_spec e = {0};
 
     e.ids = mmi_io_require(io, "input_ids", MM_DTYPE_I32, 2);
@@ -186,7 +178,7 @@ static mmi_value embed(mmi_io *io)
 static mmi_value predict(mmi_io *io, mmi_value x)
 {
     const decoder_config *c = io->model->config;
-    mmi_norm_spec norm = mmi_layer_norm_spec(io, TRANSFORM_NORM, -1, c->eps);
+    mmi_norm_spec norm = mmi_layer_norm_spec(io, TRANSFORM_NORM, -1, c->stack.eps);
     mmi_value head = mmi_io_weight(io, HEAD, -1);
 
     x = mmi_linear(io->g, x, mmi_io_weight(io, TRANSFORM, -1), mmi_io_weight(io, TRANSFORM_BIAS, -1), c->head_act);
@@ -214,10 +206,10 @@ static void build(mmi_io *io)
         mmi_cross_attention_spec cross = cross_of(io, l);
         mmi_decoder_block_spec b = {0};
         b.post_norm = 1;
-        b.norm1 = mmi_layer_norm_spec(io, NORM1, l, c->eps);
-        b.cross_norm = mmi_layer_norm_spec(io, CROSS_NORM, l, c->eps);
-        b.norm2 = mmi_layer_norm_spec(io, NORM2, l, c->eps);
-        b.attention = mmi_layer_attention(io, Q, l, c->heads, c->heads, info->hidden / c->heads);
+        b.norm1 = mmi_layer_norm_spec(io, NORM1, l, c->stack.eps);
+        b.cross_norm = mmi_layer_norm_spec(io, CROSS_NORM, l, c->stack.eps);
+        b.norm2 = mmi_layer_norm_spec(io, NORM2, l, c->stack.eps);
+        b.attention = mmi_layer_attention(io, Q, l, c->stack.heads, c->stack.heads, info->hidden / c->stack.heads);
         b.attention.cached = io->cached;
         b.attention.layer = (size_t)l;
         b.attention.spec.causal = (info->features & CAUSAL) != 0;
@@ -226,7 +218,7 @@ static void build(mmi_io *io)
         cross.spec.bias = states_bias;
         b.states = states;
         if (states || (info->features & ACROSS && mmi_io_across(io))) b.cross = &cross;
-        b.feed_forward = mmi_layer_feed_forward(io, UP, l, c->act);
+        b.feed_forward = mmi_layer_feed_forward(io, UP, l, c->stack.act);
         x = mmi_decoder_block(g, x, &b);
     }
     x = mmi_io_last(io, x);
