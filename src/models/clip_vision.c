@@ -11,10 +11,6 @@
 #include "linear_op.h"
 #include "shape_ops.h"
 
-typedef struct {
-    mmi_stack_config stack;
-} clip_vision_config;
-
 enum { PROJECTED = 1 };
 
 enum { CLASS, POSITIONS, PATCHES, /* no slot of their bias */ PRE_NORM = PATCHES + 2, PRE_NORM_BIAS, POST_NORM, POST_NORM_BIAS, PROJECTION, LAYER };
@@ -34,22 +30,21 @@ static const mmi_weight_row rows[] = {
 
 static int64_t dimension(const mm_model *m, char letter)
 {
-    const clip_vision_config *c = m->config;
-    return letter == 'E' ? m->info.embedding : mmi_stack_vision_dimension(m, &c->stack, letter);
+    return letter == 'E' ? m->info.embedding : mmi_stack_vision_dimension(m, m->config, letter);
 }
 
 static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     const mmi_json_node *root = mmi_json_root(doc);
-    clip_vision_config *c = m->config;
+    mmi_stack_config *c = m->config;
     mmi_model_info *info = &m->info;
     mm_status st;
 
-    c->stack = (mmi_stack_config){12, 768, 12, 3072, 1e-5f, MMI_ACT_QUICK_GELU};
-    if ((st = mmi_stack_config_read(ctx, doc, root, &mmi_stack_usual_keys, &c->stack))) return st;
+    *c = (mmi_stack_config){12, 768, 12, 3072, 1e-5f, MMI_ACT_QUICK_GELU};
+    if ((st = mmi_stack_config_read(ctx, doc, root, &mmi_stack_usual_keys, c))) return st;
     if ((st = mmi_config_image(ctx, m, doc, root, 224, 32))) return st;
-    info->layers = c->stack.layers;
-    info->embedding = info->hidden = c->stack.hidden;
+    info->layers = c->layers;
+    info->embedding = info->hidden = c->hidden;
     info->image_output = "pooler_output";
     if (strcmp(m->class_name, "CLIPVisionModelWithProjection")) return MM_OK;
     info->features = PROJECTED;
@@ -61,15 +56,15 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 /* pixel_values [B, M, H, W] -> last_hidden_state [B, 1 + N, C], which is not normalized; pooler_output [B, C]; image_embeds [B, E] */
 static void build(mmi_io *io)
 {
-    const clip_vision_config *c = io->model->config;
+    const mmi_stack_config *c = io->model->config;
     mmi_graph *g = io->g;
     mmi_stack_spec stack = {.first = LAYER};
-    mmi_norm_spec pre = mmi_layer_norm_spec(io, PRE_NORM, -1, c->stack.eps), post = mmi_layer_norm_spec(io, POST_NORM, -1, c->stack.eps);
+    mmi_norm_spec pre = mmi_layer_norm_spec(io, PRE_NORM, -1, c->eps), post = mmi_layer_norm_spec(io, POST_NORM, -1, c->eps);
     mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
     mmi_value projection = mmi_io_weight(io, PROJECTION, -1);
     mmi_value x = mmi_norm(g, mmi_patch_embedder(g, mmi_io_require(io, "pixel_values", MM_DTYPE_F32, 4), &p), &pre); /* [B, 1 + N, C] */
 
-    x = mmi_encoder_stack(io, x, &c->stack, &stack);
+    x = mmi_encoder_stack(io, x, c, &stack);
     mmi_io_output(io, "last_hidden_state", x);
     if (!mmi_io_wants(io, "pooler_output") && !mmi_io_wants(io, "image_embeds")) return;
     x = mmi_norm(g, mmi_select(g, x, 1, 0), &post);
@@ -82,6 +77,6 @@ static const char *const prefixes[] = {"vision_model.", "", NULL};
 
 const mmi_architecture mmi_clip_vision = {
     .name = "clip_vision", .classes = classes, .prefixes = prefixes, .processor = "CLIPImageProcessor", .rows = rows,
-    .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(clip_vision_config), .read_hf = read_hf, .dimension = dimension,
+    .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(mmi_stack_config), .read_hf = read_hf, .dimension = dimension,
     .build = build,
 };

@@ -35,6 +35,19 @@ void mmi_fusion_decode(mmi_io *io, size_t part, const mmi_fused *media, size_t c
     mmi_io_pass(io, &text);
 }
 
+void mmi_fusion_decode_images(mmi_io *io, size_t text, mmi_value (*see)(mmi_io *io))
+{
+    mmi_fused image = {io->model->info.image_token, "image_features", mmi_io_optional(io, "image_features", MM_DTYPE_F32, 2)};
+    const mmi_value_info *v;
+
+    if (!image.features) image.features = see(io);
+    if (image.features) {
+        v = mmi_graph_look(io->g, image.features);
+        if (v->rank == 3) image.features = mmi_reshape(io->g, image.features, 2, (int64_t[]){v->shape[0] * v->shape[1], v->shape[2]});
+    }
+    mmi_fusion_decode(io, text, &image, 1);
+}
+
 void mmi_fusion_describe(mm_model *m, size_t vision, size_t text)
 {
     const mmi_model_info *see = &m->parts[vision]->info;

@@ -18,6 +18,9 @@ typedef struct {
  * are given, and without input_ids nothing more is. */
 void mmi_fusion_decode(mmi_io *io, size_t text, const mmi_fused *media, size_t count);
 
+/* The same of pictures alone: the input image_features, or what `see` makes of the others: [N, C], or [n, N, C] of n pictures; 0 for none. */
+void mmi_fusion_decode_images(mmi_io *io, size_t text, mmi_value (*see)(mmi_io *io));
+
 /* m->info from its parts: the text's, and what the vision part sees. */
 void mmi_fusion_describe(mm_model *m, size_t vision, size_t text);
 

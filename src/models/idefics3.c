@@ -127,13 +127,7 @@ static mmi_value see(mmi_io *io)
 
 /* input_ids and what the text model takes beside them, pixel_values and pixel_attention_mask or image_features -> what it gives;
  * image_features */
-static void build(mmi_io *io)
-{
-    mmi_fused image = {io->model->info.image_token, "image_features", mmi_io_optional(io, "image_features", MM_DTYPE_F32, 2)};
-
-    if (!image.features) image.features = see(io);
-    mmi_fusion_decode(io, TEXT, &image, 1);
-}
+static void build(mmi_io *io) { mmi_fusion_decode_images(io, TEXT, see); }
 
 static mm_status write_tile(mm_context *ctx, const char *before, size_t tokens, mmi_text *out)
 {

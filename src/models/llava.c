@@ -86,7 +86,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     return mmi_config_activation(ctx, doc, root, "projector_hidden_act", &c->act);
 }
 
-/* pixel_values [n, M, H, W] -> features [n N, C] */
+/* pixel_values [n, M, H, W] -> features [n, N, C] */
 static mmi_value see(mmi_io *io)
 {
     const llava_config *c = io->model->config;
@@ -94,7 +94,6 @@ static mmi_value see(mmi_io *io)
     char names[MAX_LAYERS][32];
     const char *wanted[MAX_LAYERS + 1] = {NULL};
     mmi_value states[MAX_LAYERS], x = mmi_io_input(io, "pixel_values");
-    const mmi_value_info *v;
     mmi_io tower;
 
     if (!x) return 0;
@@ -110,20 +109,11 @@ static mmi_value see(mmi_io *io)
     if (g->status) return 0;
     x = mmi_slice(g, x, 1, c->first, mmi_graph_look(g, x)->shape[1] - c->first);
     x = mmi_linear(g, x, mmi_io_weight(io, UP, -1), mmi_io_weight(io, UP_BIAS, -1), c->act);
-    x = mmi_linear(g, x, mmi_io_weight(io, DOWN, -1), mmi_io_weight(io, DOWN_BIAS, -1), MMI_ACT_NONE);
-    if (g->status) return 0;
-    v = mmi_graph_look(g, x);
-    return mmi_reshape(g, x, 2, (int64_t[]){v->shape[0] * v->shape[1], v->shape[2]});
+    return mmi_linear(g, x, mmi_io_weight(io, DOWN, -1), mmi_io_weight(io, DOWN_BIAS, -1), MMI_ACT_NONE);
 }
 
 /* input_ids and what the text model takes beside them, pixel_values or image_features -> what it gives; image_features */
-static void build(mmi_io *io)
-{
-    mmi_fused image = {io->model->info.image_token, "image_features", mmi_io_optional(io, "image_features", MM_DTYPE_F32, 2)};
-
-    if (!image.features) image.features = see(io);
-    mmi_fusion_decode(io, TEXT, &image, 1);
-}
+static void build(mmi_io *io) { mmi_fusion_decode_images(io, TEXT, see); }
 
 static mm_status write_prompt(mm_context *ctx, const mm_model *m, const char *text, const mmi_medium *media, size_t count, mmi_text *out)
 {

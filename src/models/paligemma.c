@@ -32,33 +32,23 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     return mmi_fusion_token(ctx, m, doc, token_keys, 256000, &m->info.image_token);
 }
 
-/* pixel_values [n, M, H, W] -> features [n N, C] */
+/* pixel_values [n, M, H, W] -> features [n, N, C] */
 static mmi_value see(mmi_io *io)
 {
     static const char *const wanted[] = {"last_hidden_state", NULL};
-    mmi_graph *g = io->g;
     mmi_value x = mmi_io_input(io, "pixel_values");
-    const mmi_value_info *v;
     mmi_io tower;
 
     if (!x) return 0;
     mmi_io_part(&tower, io, VISION, wanted);
     mmi_io_give(&tower, "pixel_values", x);
     mmi_io_build(&tower);
-    x = mmi_linear(g, mmi_io_find_output(&tower, "last_hidden_state"), mmi_io_weight(io, PROJECTION, -1), mmi_io_weight(io, PROJECTION_BIAS, -1), MMI_ACT_NONE);
-    if (g->status) return 0;
-    v = mmi_graph_look(g, x);
-    return mmi_reshape(g, x, 2, (int64_t[]){v->shape[0] * v->shape[1], v->shape[2]});
+    return mmi_linear(io->g, mmi_io_find_output(&tower, "last_hidden_state"), mmi_io_weight(io, PROJECTION, -1), mmi_io_weight(io, PROJECTION_BIAS, -1),
+                      MMI_ACT_NONE);
 }
 
 /* input_ids and what the text model takes beside them, token_type_ids, pixel_values or image_features -> what it gives; image_features */
-static void build(mmi_io *io)
-{
-    mmi_fused image = {io->model->info.image_token, "image_features", mmi_io_optional(io, "image_features", MM_DTYPE_F32, 2)};
-
-    if (!image.features) image.features = see(io);
-    mmi_fusion_decode(io, TEXT, &image, 1);
-}
+static void build(mmi_io *io) { mmi_fusion_decode_images(io, TEXT, see); }
 
 /* Pictures, the token that begins a text, the text, and a line's end. */
 static mm_status write_prompt(mm_context *ctx, const mm_model *m, const char *text, const mmi_medium *media, size_t count, mmi_text *out)
