@@ -72,4 +72,29 @@ static inline void check_texts(mm_context *ctx, const mmi_token_table *table, co
     mmi_grammar_state_destroy(s);
 }
 
+typedef struct {
+    unit_allocator a;
+    mm_context *ctx;
+    mmi_token_table *table;
+} fixture;
+
+static int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    if (!f) return -1;
+    f->ctx = unit_context(&f->a);
+    f->table = toy_table(f->ctx);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+    mmi_token_table_release(f->table);
+    unit_context_end(&f->a, f->ctx);
+    free(f);
+    return 0;
+}
+
 #endif

@@ -17,6 +17,7 @@
 #include "mm_image.h"
 
 #define IMAGES "tests/golden/images/"
+#define VIDEOS "tests/golden/videos/"
 
 typedef struct {
     size_t live;     /* blocks not yet freed */
@@ -232,6 +233,24 @@ static inline void check_out_of_memory(const unsigned char *data, size_t size)
         }
         counting_end(ctx, &heap);
     }
+}
+
+/* The context of a test, and its heap: nothing is left of it after each. */
+static mm_context *ctx;
+static counting_heap heap;
+
+static int setup(void **state)
+{
+    (void)state;
+    ctx = counting_context(&heap);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    counting_end(ctx, &heap);
+    return 0;
 }
 
 #endif

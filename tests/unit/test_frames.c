@@ -7,25 +7,6 @@
 
 #include "mm_video.h"
 
-#define VIDEOS "tests/golden/videos/"
-
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 /* Every frame is that of an independent conversion, which ffmpeg was held against. */
 static void frames_equal_golden(void **state)
 {

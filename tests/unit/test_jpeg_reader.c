@@ -6,23 +6,6 @@
 
 #include "jpeg_reader.h"
 
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 static void reads_as_pillow(void **state)
 {
     (void)state;

@@ -3,31 +3,6 @@
 #include "grammar_fixture.h"
 #include "json_schema.h"
 
-typedef struct {
-    unit_allocator a;
-    mm_context *ctx;
-    mmi_token_table *table;
-} fixture;
-
-static int setup(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    if (!f) return -1;
-    f->ctx = unit_context(&f->a);
-    f->table = toy_table(f->ctx);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture *f = *state;
-    mmi_token_table_release(f->table);
-    unit_context_end(&f->a, f->ctx);
-    free(f);
-    return 0;
-}
-
 static void write_json(const fixture *f, const mmi_json_node *n, mmi_text *out)
 {
     double x = 0;

@@ -3,23 +3,6 @@
 
 #include "orientation.h"
 
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 static mm_image *turned(size_t width, size_t height, unsigned orientation)
 {
     mm_image *image = noise_image(ctx, width, height);

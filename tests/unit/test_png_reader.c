@@ -1,23 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "image_fixture.h"
 
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 static void reads_as_pillow(void **state)
 {
     (void)state;

@@ -5,23 +5,6 @@
 
 #include "preprocess.h"
 
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 /* The array [1, 3, h, w] of one picture; NULL after a failure, whose status is in `failed`. */
 static mm_status failed;
 static mm_tensor_map *processed(const mmi_image_processor *p, const mm_image *image, const float **pixels, size_t *w, size_t *h)

@@ -3,23 +3,6 @@
 
 #include "resize.h"
 
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 static mm_image *resized(const mm_image *image, size_t w, size_t h, mmi_filter filter, const mmi_window *window)
 {
     mm_image *out = NULL;

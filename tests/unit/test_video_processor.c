@@ -6,25 +6,6 @@
 #include "frame_sampling.h"
 #include "video_processor.h"
 
-#define VIDEOS "tests/golden/videos/"
-
-static mm_context *ctx;
-static counting_heap heap;
-
-static int setup(void **state)
-{
-    (void)state;
-    ctx = counting_context(&heap);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    counting_end(ctx, &heap);
-    return 0;
-}
-
 static mm_status from_text(const char *text, const char *type, mmi_image_processor *p)
 {
     mmi_json *doc = NULL;
