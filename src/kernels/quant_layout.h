@@ -36,6 +36,24 @@
 
 enum { MMI_QUANT_BLOCK = 32, MMI_QUANT_SUPER = 256 };
 
+/* F(dtype, t) with t's dtype as a constant: kernels are compiled for each quantized type. */
+#define MMI_QUANT_CASE(type, F, t) \
+    case MM_DTYPE_##type: F(MM_DTYPE_##type, t); break;
+#define MMI_QUANT_SWITCH(F, t)   \
+    switch ((t)->dtype) {        \
+    MMI_QUANT_CASE(Q4_0, F, t)   \
+    MMI_QUANT_CASE(Q4_1, F, t)   \
+    MMI_QUANT_CASE(Q5_0, F, t)   \
+    MMI_QUANT_CASE(Q5_1, F, t)   \
+    MMI_QUANT_CASE(Q8_0, F, t)   \
+    MMI_QUANT_CASE(Q2_K, F, t)   \
+    MMI_QUANT_CASE(Q3_K, F, t)   \
+    MMI_QUANT_CASE(Q4_K, F, t)   \
+    MMI_QUANT_CASE(Q5_K, F, t)   \
+    MMI_QUANT_CASE(Q6_K, F, t)   \
+    MMI_QUANT_CASE(IQ4_NL, F, t) \
+    }
+
 typedef struct {
     int bits;           /* of a code */
     int zero;           /* the code of 0; 0 where there is a min */

@@ -183,19 +183,7 @@ static void quant_linear(const mmi_quant_tile *t)
         mmi_quant_linear_avx512(t);
         return;
     }
-    switch (t->dtype) {
-    case MM_DTYPE_Q4_0: linear(MM_DTYPE_Q4_0, t); break;
-    case MM_DTYPE_Q4_1: linear(MM_DTYPE_Q4_1, t); break;
-    case MM_DTYPE_Q5_0: linear(MM_DTYPE_Q5_0, t); break;
-    case MM_DTYPE_Q5_1: linear(MM_DTYPE_Q5_1, t); break;
-    case MM_DTYPE_Q8_0: linear(MM_DTYPE_Q8_0, t); break;
-    case MM_DTYPE_Q4_K: linear(MM_DTYPE_Q4_K, t); break;
-    case MM_DTYPE_Q5_K: linear(MM_DTYPE_Q5_K, t); break;
-    case MM_DTYPE_Q6_K: linear(MM_DTYPE_Q6_K, t); break;
-    case MM_DTYPE_Q2_K: linear(MM_DTYPE_Q2_K, t); break;
-    case MM_DTYPE_Q3_K: linear(MM_DTYPE_Q3_K, t); break;
-    case MM_DTYPE_IQ4_NL: linear(MM_DTYPE_IQ4_NL, t); break;
-    }
+    MMI_QUANT_SWITCH(linear, t)
 }
 
 void mmi_kernels_quant_amx(mmi_kernels *k) { k->quant_linear = quant_linear; }

@@ -231,19 +231,7 @@ static ALWAYS_INLINE void linear(int32_t dtype, const mmi_quant_tile *t)
 
 static void quant_linear(const mmi_quant_tile *t)
 {
-    switch (t->dtype) {
-    case MM_DTYPE_Q4_0: linear(MM_DTYPE_Q4_0, t); break;
-    case MM_DTYPE_Q4_1: linear(MM_DTYPE_Q4_1, t); break;
-    case MM_DTYPE_Q5_0: linear(MM_DTYPE_Q5_0, t); break;
-    case MM_DTYPE_Q5_1: linear(MM_DTYPE_Q5_1, t); break;
-    case MM_DTYPE_Q8_0: linear(MM_DTYPE_Q8_0, t); break;
-    case MM_DTYPE_Q4_K: linear(MM_DTYPE_Q4_K, t); break;
-    case MM_DTYPE_Q5_K: linear(MM_DTYPE_Q5_K, t); break;
-    case MM_DTYPE_Q6_K: linear(MM_DTYPE_Q6_K, t); break;
-    case MM_DTYPE_Q2_K: linear(MM_DTYPE_Q2_K, t); break;
-    case MM_DTYPE_Q3_K: linear(MM_DTYPE_Q3_K, t); break;
-    case MM_DTYPE_IQ4_NL: linear(MM_DTYPE_IQ4_NL, t); break;
-    }
+    MMI_QUANT_SWITCH(linear, t)
 }
 
 static int32_t sum8(__m256i v)
