@@ -91,50 +91,76 @@ const int32_t *mmi_session_tokens(const mm_session *s) { return s->tokens.data; 
 
 /* Options. */
 
+#define OPTION(option, lowest, highest) {option, #option, lowest, highest}
+
+static const struct integer_option {
+    int32_t option;
+    const char *name;
+    int64_t lowest, highest;
+} integers[] = {OPTION(MM_SESSION_MAX_TOKENS, 1, INT32_MAX),
+                OPTION(MM_SESSION_CONTEXT, 1, INT32_MAX),
+                OPTION(MM_SESSION_WHEN_FULL, MM_WHEN_FULL_STOP, MM_WHEN_FULL_SLIDE),
+                OPTION(MM_SESSION_KEEP, 0, INT32_MAX),
+                OPTION(MM_SESSION_TOP_K, 0, INT32_MAX),
+                OPTION(MM_SESSION_SEED, INT64_MIN, INT64_MAX),
+                OPTION(MM_SESSION_REPEAT_LAST, -1, INT32_MAX),
+                OPTION(MM_SESSION_KV_TYPE, MM_DTYPE_F32, MM_DTYPE_F16),
+                OPTION(MM_SESSION_PARSE_SPECIAL, 0, 1),
+                OPTION(MM_SESSION_BEAMS, 1, 64),
+                OPTION(MM_SESSION_EARLY_STOPPING, MM_EARLY_STOPPING_OFF, MM_EARLY_STOPPING_NEVER)};
+
+static const struct number_option {
+    int32_t option;
+    const char *name;
+    double lowest, highest;
+} numbers[] = {OPTION(MM_SESSION_TEMPERATURE, 0, 100),         OPTION(MM_SESSION_TOP_P, 1e-9, 1),
+               OPTION(MM_SESSION_MIN_P, 0, 1),                 OPTION(MM_SESSION_REPEAT_PENALTY, 1e-3, 10),
+               OPTION(MM_SESSION_PRESENCE_PENALTY, -10, 10),   OPTION(MM_SESSION_FREQUENCY_PENALTY, -10, 10),
+               OPTION(MM_SESSION_LENGTH_PENALTY, -100, 100)};
+
+static const struct integer_option *find_integer(int32_t option)
+{
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
+        if (integers[i].option == option) return &integers[i];
+    return NULL;
+}
+
+static const struct number_option *find_number(int32_t option)
+{
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].option == option) return &numbers[i];
+    return NULL;
+}
+
 int mmi_session_bounds_i64(int32_t option, int64_t *lowest, int64_t *highest)
 {
-    static const struct {
-        int32_t option;
-        int64_t lowest, highest;
-    } bounds[] = {{MM_SESSION_MAX_TOKENS, 1, INT32_MAX}, {MM_SESSION_CONTEXT, 1, INT32_MAX}, {MM_SESSION_WHEN_FULL, MM_WHEN_FULL_STOP, MM_WHEN_FULL_SLIDE},
-                  {MM_SESSION_KEEP, 0, INT32_MAX}, {MM_SESSION_TOP_K, 0, INT32_MAX}, {MM_SESSION_SEED, INT64_MIN, INT64_MAX},
-                  {MM_SESSION_REPEAT_LAST, -1, INT32_MAX}, {MM_SESSION_KV_TYPE, MM_DTYPE_F32, MM_DTYPE_F16}, {MM_SESSION_PARSE_SPECIAL, 0, 1},
-                  {MM_SESSION_BEAMS, 1, 64}, {MM_SESSION_EARLY_STOPPING, MM_EARLY_STOPPING_OFF, MM_EARLY_STOPPING_NEVER}};
+    const struct integer_option *o = find_integer(option);
 
-    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
-        if (bounds[i].option == option) {
-            *lowest = bounds[i].lowest;
-            *highest = bounds[i].highest;
-            return 1;
-        }
-    return 0;
+    if (!o) return 0;
+    *lowest = o->lowest;
+    *highest = o->highest;
+    return 1;
 }
 
 int mmi_session_bounds_f64(int32_t option, double *lowest, double *highest)
 {
-    static const struct {
-        int32_t option;
-        double lowest, highest;
-    } bounds[] = {{MM_SESSION_TEMPERATURE, 0, 100}, {MM_SESSION_TOP_P, 1e-9, 1}, {MM_SESSION_MIN_P, 0, 1}, {MM_SESSION_REPEAT_PENALTY, 1e-3, 10},
-                  {MM_SESSION_PRESENCE_PENALTY, -10, 10}, {MM_SESSION_FREQUENCY_PENALTY, -10, 10}, {MM_SESSION_LENGTH_PENALTY, -100, 100}};
+    const struct number_option *o = find_number(option);
 
-    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
-        if (bounds[i].option == option) {
-            *lowest = bounds[i].lowest;
-            *highest = bounds[i].highest;
-            return 1;
-        }
-    return 0;
+    if (!o) return 0;
+    *lowest = o->lowest;
+    *highest = o->highest;
+    return 1;
 }
 
 mm_status mmi_session_set_i64(mm_session *s, int32_t option, int64_t value)
 {
-    int64_t lowest, highest;
+    const struct integer_option *o = find_integer(option);
+    int64_t highest;
 
-    if (!mmi_session_bounds_i64(option, &lowest, &highest)) return mmi_fail(s->ctx, MM_E_ARGUMENT, "%d is no integer option of a session", option);
-    if (option == MM_SESSION_CONTEXT) highest = s->model->info.context;
-    if (value < lowest || value > highest)
-        return mmi_fail(s->ctx, MM_E_ARGUMENT, "session option %d is %lld, allowed are %lld to %lld", option, (long long)value, (long long)lowest,
+    if (!o) return mmi_fail(s->ctx, MM_E_ARGUMENT, "%d is no integer option of a session", option);
+    highest = option == MM_SESSION_CONTEXT ? s->model->info.context : o->highest;
+    if (value < o->lowest || value > highest)
+        return mmi_fail(s->ctx, MM_E_ARGUMENT, "%s is %lld, allowed are %lld to %lld", o->name, (long long)value, (long long)o->lowest,
                         (long long)highest);
     switch (option) {
     case MM_SESSION_MAX_TOKENS: s->max_tokens = value; break;
@@ -157,18 +183,18 @@ mm_status mmi_session_set_i64(mm_session *s, int32_t option, int64_t value)
         mmi_kv_cache_destroy(s->cache);
         s->cache = NULL;
         break;
-    default: return mmi_fail(s->ctx, MM_E_INTERNAL, "option %d has bounds and no place", option);
+    default: return mmi_fail(s->ctx, MM_E_INTERNAL, "%s has bounds and no place", o->name);
     }
     return MM_OK;
 }
 
 mm_status mmi_session_set_f64(mm_session *s, int32_t option, double value)
 {
-    double lowest, highest;
+    const struct number_option *o = find_number(option);
 
-    if (!mmi_session_bounds_f64(option, &lowest, &highest)) return mmi_fail(s->ctx, MM_E_ARGUMENT, "%d is no numeric option of a session", option);
-    if (!(value >= lowest && value <= highest))
-        return mmi_fail(s->ctx, MM_E_ARGUMENT, "session option %d is %g, allowed are %g to %g", option, value, lowest, highest);
+    if (!o) return mmi_fail(s->ctx, MM_E_ARGUMENT, "%d is no numeric option of a session", option);
+    if (!(value >= o->lowest && value <= o->highest))
+        return mmi_fail(s->ctx, MM_E_ARGUMENT, "%s is %g, allowed are %g to %g", o->name, value, o->lowest, o->highest);
     switch (option) {
     case MM_SESSION_TEMPERATURE: s->sampler.temperature = value; break;
     case MM_SESSION_TOP_P: s->sampler.top_p = value; break;
@@ -177,7 +203,7 @@ mm_status mmi_session_set_f64(mm_session *s, int32_t option, double value)
     case MM_SESSION_PRESENCE_PENALTY: s->sampler.presence_penalty = value; break;
     case MM_SESSION_LENGTH_PENALTY: s->length_penalty = value; break;
     case MM_SESSION_FREQUENCY_PENALTY: s->sampler.frequency_penalty = value; break;
-    default: return mmi_fail(s->ctx, MM_E_INTERNAL, "option %d has bounds and no place", option);
+    default: return mmi_fail(s->ctx, MM_E_INTERNAL, "%s has bounds and no place", o->name);
     }
     return MM_OK;
 }

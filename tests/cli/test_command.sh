@@ -78,4 +78,25 @@ printf 'root ::= root' >"$dir/g.gbnf"
 expect 1 recursion "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/g.gbnf"; said err "left recursion"; silent out
 expect 1 no-grammar "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/none"; said err "$dir/none"
 expect 2 both "$mm" generate "$models/llama_words" --raw --prompt a --grammar "$dir/g.gbnf" --json-schema "$dir/s.json"; said err --json-schema
+
+picture=tests/golden/images/jpeg_420.jpg
+pair=$models/llava_pair
+expect 0 picture "$mm" generate "$pair" --raw --image $picture --prompt what --greedy --ids --max-tokens 6
+cp "$dir/out" "$dir/ids"
+expect 0 pair "$mm" generate "$pair/model.gguf" --mmproj "$pair/mmproj.gguf" --raw --image $picture --prompt what --greedy --ids --max-tokens 6
+cmp -s "$dir/out" "$dir/ids" || { echo "pair: $(cat "$dir/out"), expected $(cat "$dir/ids")"; failed=1; }
+expect 1 no-eyes "$mm" generate "$models/llama_words" --raw --image $picture --prompt a; said err "llama_words"; silent out
+expect 1 no-picture-file "$mm" generate "$pair" --raw --image "$dir/none.jpg" --prompt a; said err none.jpg; silent out
+expect 0 beams "$mm" generate "$models/llama_words" --raw --prompt a --beams 3 --length-penalty 0.5 --max-tokens 5 --ids
+expect 1 beams-bounds "$mm" generate "$models/llama_words" --raw --prompt a --beams 65; said err MM_SESSION_BEAMS
+sound=tests/golden/audio/pcm16.wav
+expect 0 transcribe "$mm" transcribe "$models/whisper_speaks" --audio $sound --timestamps; said out ' --> '
+expect 0 transcribe-json "$mm" transcribe "$models/whisper_speaks" --audio $sound --json; said out '"begin": '
+expect 2 no-sound "$mm" transcribe "$models/whisper_speaks"; said err --audio
+expect 1 no-ears "$mm" transcribe "$models/llama_words" --audio $sound; silent out
+expect 0 sound-features "$mm" preprocess "$models/whisper_speaks" --audio $sound --outputs "$dir/features"
+grep -q input_features "$dir/features" || { echo "sound-features: not in the file"; failed=1; }
+expect 2 mixed "$mm" preprocess "$models/whisper_speaks" --audio $sound --image $picture --outputs "$dir/f"
+printf '/image %s\n/clear\n/nothing\n/quit\n' "$dir/none.jpg" >"$dir/lines"
+expect 1 chat sh -c "'$mm' chat '$pair' <'$dir/lines'"; said err none.jpg; said err /nothing
 exit $failed

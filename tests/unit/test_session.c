@@ -705,39 +705,41 @@ static void test_sampling_options(void **state)
 
 static void test_option_bounds(void **state)
 {
-    static const int32_t i64_options[] = {MM_SESSION_MAX_TOKENS,  MM_SESSION_CONTEXT, MM_SESSION_WHEN_FULL,
-                                          MM_SESSION_KEEP,        MM_SESSION_TOP_K,   MM_SESSION_SEED,
-                                          MM_SESSION_REPEAT_LAST, MM_SESSION_KV_TYPE, MM_SESSION_PARSE_SPECIAL};
-    static const int32_t f64_options[] = {MM_SESSION_TEMPERATURE, MM_SESSION_TOP_P, MM_SESSION_MIN_P, MM_SESSION_REPEAT_PENALTY,
-                                          MM_SESSION_PRESENCE_PENALTY, MM_SESSION_FREQUENCY_PENALTY};
+#define NAMED(option) {option, #option}
+    static const struct {
+        int32_t option;
+        const char *name;
+    } integers[] = {NAMED(MM_SESSION_MAX_TOKENS), NAMED(MM_SESSION_CONTEXT), NAMED(MM_SESSION_WHEN_FULL), NAMED(MM_SESSION_KEEP),
+                    NAMED(MM_SESSION_TOP_K), NAMED(MM_SESSION_SEED), NAMED(MM_SESSION_REPEAT_LAST), NAMED(MM_SESSION_KV_TYPE),
+                    NAMED(MM_SESSION_PARSE_SPECIAL), NAMED(MM_SESSION_BEAMS), NAMED(MM_SESSION_EARLY_STOPPING)},
+      numbers[] = {NAMED(MM_SESSION_TEMPERATURE), NAMED(MM_SESSION_TOP_P), NAMED(MM_SESSION_MIN_P), NAMED(MM_SESSION_REPEAT_PENALTY),
+                   NAMED(MM_SESSION_PRESENCE_PENALTY), NAMED(MM_SESSION_FREQUENCY_PENALTY), NAMED(MM_SESSION_LENGTH_PENALTY)};
+#undef NAMED
     fixture f = open_fixture("llama_gqa");
     mm_session *s = new_session(&f);
-    char number[16];
     (void)state;
 
-    for (size_t i = 0; i < sizeof i64_options / sizeof *i64_options; i++) {
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
         int64_t low = 1, high = 0;
-        assert_int_equal(mm_session_bounds_i64(i64_options[i], &low, &high), MM_OK);
+        assert_int_equal(mm_session_bounds_i64(integers[i].option, &low, &high), MM_OK);
         assert_true(low < high);
-        ok(f.ctx, mm_session_set_i64(s, i64_options[i], low));
-        if (i64_options[i] != MM_SESSION_CONTEXT) ok(f.ctx, mm_session_set_i64(s, i64_options[i], high));
-        (void)snprintf(number, sizeof number, "%d", i64_options[i]);
-        if (low > INT64_MIN) refused(f.ctx, mm_session_set_i64(s, i64_options[i], low - 1), MM_E_ARGUMENT, number, (const char *)NULL);
-        if (high < INT64_MAX) refused(f.ctx, mm_session_set_i64(s, i64_options[i], high + 1), MM_E_ARGUMENT, number, (const char *)NULL);
-        assert_int_equal(mm_session_bounds_f64(i64_options[i], &(double){0}, &(double){0}), MM_E_ARGUMENT);
+        ok(f.ctx, mm_session_set_i64(s, integers[i].option, low));
+        if (integers[i].option != MM_SESSION_CONTEXT) ok(f.ctx, mm_session_set_i64(s, integers[i].option, high));
+        if (low > INT64_MIN) refused(f.ctx, mm_session_set_i64(s, integers[i].option, low - 1), MM_E_ARGUMENT, integers[i].name, (const char *)NULL);
+        if (high < INT64_MAX) refused(f.ctx, mm_session_set_i64(s, integers[i].option, high + 1), MM_E_ARGUMENT, integers[i].name, (const char *)NULL);
+        assert_int_equal(mm_session_bounds_f64(integers[i].option, &(double){0}, &(double){0}), MM_E_ARGUMENT);
     }
     refused(f.ctx, mm_session_set_i64(s, MM_SESSION_CONTEXT, 129), MM_E_ARGUMENT, "128", (const char *)NULL);
-    for (size_t i = 0; i < sizeof f64_options / sizeof *f64_options; i++) {
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         double low = 1, high = 0;
-        assert_int_equal(mm_session_bounds_f64(f64_options[i], &low, &high), MM_OK);
+        assert_int_equal(mm_session_bounds_f64(numbers[i].option, &low, &high), MM_OK);
         assert_true(low < high);
-        ok(f.ctx, mm_session_set_f64(s, f64_options[i], low));
-        ok(f.ctx, mm_session_set_f64(s, f64_options[i], high));
-        (void)snprintf(number, sizeof number, "%d", f64_options[i]);
-        refused(f.ctx, mm_session_set_f64(s, f64_options[i], low - 0.001), MM_E_ARGUMENT, number, (const char *)NULL);
-        refused(f.ctx, mm_session_set_f64(s, f64_options[i], high + 0.001), MM_E_ARGUMENT, number, (const char *)NULL);
-        refused(f.ctx, mm_session_set_f64(s, f64_options[i], (double)NAN), MM_E_ARGUMENT, number, (const char *)NULL);
-        refused(f.ctx, mm_session_set_f64(s, f64_options[i], (double)INFINITY), MM_E_ARGUMENT, number, (const char *)NULL);
+        ok(f.ctx, mm_session_set_f64(s, numbers[i].option, low));
+        ok(f.ctx, mm_session_set_f64(s, numbers[i].option, high));
+        refused(f.ctx, mm_session_set_f64(s, numbers[i].option, low - 0.001), MM_E_ARGUMENT, numbers[i].name, (const char *)NULL);
+        refused(f.ctx, mm_session_set_f64(s, numbers[i].option, high + 0.001), MM_E_ARGUMENT, numbers[i].name, (const char *)NULL);
+        refused(f.ctx, mm_session_set_f64(s, numbers[i].option, (double)NAN), MM_E_ARGUMENT, numbers[i].name, (const char *)NULL);
+        refused(f.ctx, mm_session_set_f64(s, numbers[i].option, (double)INFINITY), MM_E_ARGUMENT, numbers[i].name, (const char *)NULL);
     }
     refused(f.ctx, mm_session_set_i64(s, 999, 1), MM_E_ARGUMENT, "999", (const char *)NULL);
     refused(f.ctx, mm_session_set_f64(s, 999, 1), MM_E_ARGUMENT, "999", (const char *)NULL);
