@@ -71,7 +71,7 @@ static mm_status check(mm_context *ctx, const char *where, const mmi_charsmap *m
 {
     for (size_t i = 0; i < m->count; i++) {
         size_t base, text;
-        if (m->units[i] & LEAF) continue;
+        if (i && m->units[i] & LEAF) continue; /* a search begins at unit 0, whatever it says */
         base = base_of(m, i);
         if (base >= m->count)
             return mmi_fail(ctx, MM_E_FORMAT, "%s: precompiled_charsmap: unit %zu leads to unit %zu of %zu", where, i, base, m->count);
