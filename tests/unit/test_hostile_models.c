@@ -170,8 +170,109 @@ static void test_inputs_that_do_not_fit(void **state)
     unit_context_end(&h.allocator, h.ctx);
 }
 
+/* A part of a golden model by itself: its member of config.json, and its tensors without the prefix. */
+static void write_part(mm_context *ctx, const char *folder, const char *model, const char *member, const char *class_name, const char *prefix)
+{
+    char path[512], quoted[64], *at, *end;
+    static char text[1 << 14];
+    mm_tensor_map *all = NULL, *own = NULL;
+    size_t n, depth = 0;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, MODELS "%s/config.json", model);
+    assert_non_null(f = fopen(path, "rb"));
+    n = fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    text[n] = 0;
+    (void)snprintf(quoted, sizeof quoted, "\"%s\": {", member);
+    assert_non_null(at = strstr(text, quoted));
+    end = at += strlen(quoted);
+    for (; depth || *end != '}'; end++) depth += (size_t)(*end == '{') - (size_t)(*end == '}');
+    (void)snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_non_null(f = fopen(path, "wb"));
+    (void)fprintf(f, "{%.*s, \"tie_word_embeddings\": true, \"architectures\": [\"%s\"]}", (int)(end - at), at, class_name);
+    (void)fclose(f);
+    (void)snprintf(path, sizeof path, MODELS "%s/model.safetensors", model);
+    ok(ctx, mm_tensor_map_read(ctx, path, &all));
+    ok(ctx, mm_tensor_map_create(ctx, &own));
+    for (size_t i = 0; i < mm_tensor_map_count(all); i++)
+        if (!strncmp(mm_tensor_map_name(all, i), prefix, strlen(prefix)))
+            ok(ctx, mm_tensor_map_set(ctx, own, mm_tensor_map_name(all, i) + strlen(prefix), mm_tensor_map_at(all, i)));
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    ok(ctx, mm_tensor_map_write(ctx, own, path));
+    mm_tensor_map_destroy(all);
+    mm_tensor_map_destroy(own);
+}
+
+static void test_parts_by_themselves(void **state)
+{
+    static const int64_t pixels[4] = {2, 3, 8, 8}, mask[3] = {2, 4, 4}, few[3] = {1, 2, 2}, other[3] = {2, 2, 8};
+    static const int32_t ids[3] = {4, 9, 5};
+    char folder[] = "/tmp/libmm.XXXXXX", command[64];
+    mm_tensor_map *in = NULL, *out = NULL;
+    mm_session *s = NULL;
+    const float *logits = NULL;
+    hostile h = {.model_name = "idefics3's tower", .case_name = ""};
+    (void)state;
+
+    h.ctx = unit_context(&h.allocator);
+    assert_non_null(mkdtemp(folder));
+
+    /* a tower whose mask of patches is an input */
+    write_part(h.ctx, folder, "idefics3", "vision_config", "Idefics3VisionTransformer", "model.vision_model.");
+    ok(h.ctx, mm_model_open(h.ctx, folder, &h.model));
+    ok(h.ctx, mm_tensor_map_create(h.ctx, &in));
+    h.in = in;
+    assert_int_equal(fact(h.model, MM_MODEL_IMAGE_HEIGHT), 8);
+    ok(h.ctx, run_with(&h, "pixel_values", refill(h.ctx, NULL, MM_DTYPE_F32, 4, pixels)));
+    {
+        mm_tensor *t = refill(h.ctx, NULL, MM_DTYPE_F32, 4, pixels);
+        ok(h.ctx, mm_tensor_map_set(h.ctx, in, "pixel_values", t));
+        mm_tensor_release(t);
+    }
+    ok(h.ctx, run_with(&h, "patch_attention_mask", refill(h.ctx, NULL, MM_DTYPE_I32, 3, mask)));
+    refuse_with(&h, "patch_attention_mask", refill(h.ctx, NULL, MM_DTYPE_I32, 3, few), "of one picture");
+    refuse_with(&h, "patch_attention_mask", refill(h.ctx, NULL, MM_DTYPE_I32, 3, other), "of other rows");
+    mm_tensor_map_destroy(in);
+    mm_tensor_map_destroy(out);
+    mm_model_release(h.model);
+
+    /* a text whose positions have three streams, and no media that would place them */
+    write_part(h.ctx, folder, "qwen2_vl", "text_config", "Qwen2VLTextModel", "model.");
+    ok(h.ctx, mm_model_open(h.ctx, folder, &h.model));
+    ok(h.ctx, mm_session_create(h.ctx, h.model, &s));
+    ok(h.ctx, mm_session_set_i64(s, MM_SESSION_MAX_TOKENS, 3));
+    ok(h.ctx, mm_session_append_tokens(s, ids, 3));
+    ok(h.ctx, mm_session_generate(s, NULL, NULL, NULL));
+    ok(h.ctx, mm_session_set_i64(s, MM_SESSION_BEAMS, 2));
+    ok(h.ctx, mm_session_generate(s, NULL, NULL, NULL));
+    ok(h.ctx, mm_session_rewind(s, 2));
+    ok(h.ctx, mm_session_append_tokens(s, ids + 2, 1));
+    ok(h.ctx, mm_session_logits(s, &logits));
+    { /* as forward has it */
+        static const int64_t shape[2] = {1, 3};
+        mm_tensor *t = NULL;
+        int64_t V = fact(h.model, MM_MODEL_VOCABULARY);
+        const float *want;
+        ok(h.ctx, mm_tensor_copy(h.ctx, MM_DTYPE_I32, 2, shape, ids, &t));
+        ok(h.ctx, mm_tensor_map_create(h.ctx, &in));
+        ok(h.ctx, mm_tensor_map_set(h.ctx, in, "input_ids", t));
+        mm_tensor_release(t);
+        ok(h.ctx, mm_model_forward(h.model, h.ctx, in, &out));
+        want = (const float *)mm_tensor_const_data(mm_tensor_map_get(out, "logits")) + 2 * V;
+        for (int64_t v = 0; v < V; v++) assert_true(fabs((double)logits[v] - (double)want[v]) < 1e-2);
+        mm_tensor_map_destroy(in);
+        mm_tensor_map_destroy(out);
+    }
+    mm_session_destroy(s);
+    mm_model_release(h.model);
+    (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
+    assert_int_equal(system(command), 0);
+    unit_context_end(&h.allocator, h.ctx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_inputs_that_do_not_fit)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_inputs_that_do_not_fit), cmocka_unit_test(test_parts_by_themselves)};
     return cmocka_run_group_tests_name("hostile_models", tests, NULL, NULL);
 }
