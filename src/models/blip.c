@@ -156,7 +156,7 @@ static void decode(mmi_io *io, size_t index, const char *ids, const char *positi
     if (!io->encode) {
         mmi_io_give(&part, "input_ids", mmi_io_require(io, ids, MM_DTYPE_I32, 2));
         mmi_io_give(&part, "position_ids", mmi_io_require(io, positions, MM_DTYPE_I32, 2));
-        mmi_io_give(&part, "attention_mask", mmi_io_input(io, mask));
+        mmi_io_give(&part, "attention_mask", mmi_io_optional(io, mask, MM_DTYPE_I32, 2));
     }
     mmi_io_build(&part);
     if (!io->encode) mmi_io_output(io, "logits", mmi_io_find_output(&part, "logits"));

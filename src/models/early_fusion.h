@@ -21,8 +21,8 @@ void mmi_fusion_decode(mmi_io *io, size_t text, const mmi_fused *media, size_t c
 /* The same of pictures alone: the input image_features, or what `see` makes of the others: [N, C], or [n, N, C] of n pictures; 0 for none. */
 void mmi_fusion_decode_images(mmi_io *io, size_t text, mmi_value (*see)(mmi_io *io));
 
-/* m->info from its parts: the text's, and what the vision part sees. */
-void mmi_fusion_describe(mm_model *m, size_t vision, size_t text);
+/* m->info from its parts: the text's, and what the vision part sees. Parts of other kinds, which a configuration may name, are refused. */
+mm_status mmi_fusion_describe(mm_context *ctx, mm_model *m, const mmi_json *doc, size_t vision, size_t text);
 
 /* A placeholder's id under the first of the keys (NULL at the end) that config.json has; it must be a token of the text. */
 mm_status mmi_fusion_token(mm_context *ctx, const mm_model *m, const mmi_json *doc, const char *const *keys, int64_t absent, int32_t *out);

@@ -72,7 +72,7 @@ static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map 
     return add_input(ctx, io, name, MM_DTYPE_I32, 2, shape);
 }
 
-/* An input as it was converted; NULL: not given, or of another kind. */
+/* An input as it was converted; NULL: not given, or of another kind. *shape is set where it is given. */
 static const void *find_input(const mm_tensor_map *inputs, void *const *data, const char *name, int integers, int32_t rank, const int64_t **shape)
 {
     for (size_t i = 0; i < mm_tensor_map_count(inputs); i++) {
@@ -156,7 +156,9 @@ static mm_status add_media_positions(mm_context *ctx, mmi_io *io, const mm_tenso
     mm_status st;
 
     for (int k = 0; k < 2; k++) {
+        other = NULL;
         kinds[k].grids = find_input(inputs, data, kinds[k].name, 1, 2, &other);
+        if (!kinds[k].grids && other) return MM_OK; /* the builder refuses it */
         if (!kinds[k].grids) continue;
         if (other[1] != 3) return mmi_fail(ctx, MM_E_SHAPE, "%s has rows of %lld, expected time, height and width", kinds[k].name, (long long)other[1]);
         kinds[k].count = (size_t)other[0];

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "early_fusion.h"
+#include "idefics3_vision.h"
 #include "index_ops.h"
 #include "io.h"
 #include "linear_op.h"
@@ -36,7 +37,9 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     idefics3_config *c = m->config;
     mm_status st;
 
-    mmi_fusion_describe(m, VISION, TEXT);
+    if ((st = mmi_fusion_describe(ctx, m, doc, VISION, TEXT))) return st;
+    if (m->parts[VISION]->arch != &mmi_idefics3_vision) /* the squares of patches are its own */
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s is no tower of Idefics3", mmi_json_name(doc), m->parts[VISION]->class_name);
     if ((st = mmi_fusion_token(ctx, m, doc, token_keys, 128257, &m->info.image_token))) return st;
     c->scale = 2;
     return mmi_json_i64(ctx, doc, mmi_json_root(doc), "scale_factor", 0, 1, 64, &c->scale);

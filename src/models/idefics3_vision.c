@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include "idefics3_vision.h"
 
+#include <string.h>
+
 #include "architecture_config.h"
 #include "attention_op.h"
 #include "encoder_stack.h"
@@ -116,6 +118,12 @@ static void build(mmi_io *io)
     n = mmi_graph_look(g, x)->shape[0];
     h = mmi_graph_look(g, mmi_io_input(io, "pixel_values"))->shape[2] / io->model->info.patch;
     w = mmi_graph_look(g, x)->shape[1] / h;
+    if (mask && memcmp(mmi_graph_look(g, mask)->shape, (int64_t[]){n, h, w}, 3 * sizeof(int64_t))) {
+        char text[128];
+        mmi_graph_fail(g, MM_E_SHAPE, "input patch_attention_mask is %s, expected [%lld, %lld, %lld]", mmi_graph_shape_text(g, mask, text), (long long)n,
+                       (long long)h, (long long)w);
+        return;
+    }
     positions = position_ids(io, mask ? mmi_io_values(io, "patch_attention_mask") : NULL, n, h, w);
     if (mask) stack.bias = mmi_mask_bias(g, mmi_reshape(g, mask, 2, (int64_t[]){n, h * w}));
     x = mmi_linear(g, x, mmi_io_weight(io, PATCHES, -1), mmi_io_weight(io, PATCHES_BIAS, -1), MMI_ACT_NONE);

@@ -73,7 +73,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     int bias = 1;
     mm_status st;
 
-    mmi_fusion_describe(m, VISION, TEXT);
+    if ((st = mmi_fusion_describe(ctx, m, doc, VISION, TEXT))) return st;
     if ((st = mmi_fusion_token(ctx, m, doc, token_keys, 32000, &m->info.image_token))) return st;
     if ((st = read_layers(ctx, m, doc, c))) return st;
     if ((st = mmi_json_text(ctx, doc, root, "vision_feature_select_strategy", 0, &strategy))) return st;

@@ -26,10 +26,10 @@ static int64_t dimension(const mm_model *m, char letter) { return letter == 'C' 
 static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     static const char *const token_keys[] = {"image_token_index", "image_token_id", NULL};
+    mm_status st = mmi_fusion_describe(ctx, m, doc, VISION, TEXT);
 
-    mmi_fusion_describe(m, VISION, TEXT);
     m->info.prefix = 1;
-    return mmi_fusion_token(ctx, m, doc, token_keys, 256000, &m->info.image_token);
+    return st ? st : mmi_fusion_token(ctx, m, doc, token_keys, 256000, &m->info.image_token);
 }
 
 /* pixel_values [n, M, H, W] -> features [n, N, C] */

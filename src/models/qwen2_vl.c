@@ -15,18 +15,24 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     static const char *const image_keys[] = {"image_token_id", NULL}, *const video_keys[] = {"video_token_id", NULL};
     mm_status st;
 
-    mmi_fusion_describe(m, VISION, TEXT);
+    if ((st = mmi_fusion_describe(ctx, m, doc, VISION, TEXT))) return st;
+    if (m->parts[VISION]->arch != &mmi_qwen2_vl_vision || m->info.position_streams != 3)
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s and %s are not the tower and the text model of Qwen2-VL", mmi_json_name(doc),
+                        m->parts[VISION]->class_name, m->parts[TEXT]->class_name);
     if (m->parts[VISION]->info.hidden != m->info.hidden)
         return mmi_fail(ctx, MM_E_FORMAT, "%s: vision_config makes tokens of %lld, the text has %lld", mmi_json_name(doc),
                         (long long)m->parts[VISION]->info.hidden, (long long)m->info.hidden);
-    st = mmi_fusion_token(ctx, m, doc, image_keys, 151655, &m->info.image_token);
-    return st ? st : mmi_fusion_token(ctx, m, doc, video_keys, 151656, &m->info.video_token);
+    if ((st = mmi_fusion_token(ctx, m, doc, image_keys, 151655, &m->info.image_token))) return st;
+    if ((st = mmi_fusion_token(ctx, m, doc, video_keys, 151656, &m->info.video_token))) return st;
+    if (m->info.image_token == m->info.video_token)
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: image_token_id and video_token_id are both %d", mmi_json_name(doc), m->info.image_token);
+    return MM_OK;
 }
 
 static mmi_value see(mmi_io *io, const char *features, const char *pixels, const char *grid)
 {
     static const char *const wanted[] = {"pooler_output", NULL};
-    mmi_value given = mmi_io_optional(io, features, MM_DTYPE_F32, 2), x = given ? 0 : mmi_io_input(io, pixels);
+    mmi_value given = mmi_io_optional(io, features, MM_DTYPE_F32, 2), x = given ? 0 : mmi_io_optional(io, pixels, MM_DTYPE_F32, 2);
     mmi_io vision;
 
     if (!x) return given;
@@ -44,8 +50,8 @@ static void build(mmi_io *io)
     mmi_fused media[2] = {{io->model->info.image_token, "image_features", see(io, "image_features", "pixel_values", "image_grid_thw")},
                           {io->model->info.video_token, "video_features", see(io, "video_features", "pixel_values_videos", "video_grid_thw")}};
 
-    (void)mmi_io_input(io, "second_per_grid_ts");
-    (void)mmi_io_input(io, "mm_token_type_ids"); /* follow from input_ids */
+    (void)mmi_io_optional(io, "second_per_grid_ts", MM_DTYPE_F32, 1);
+    (void)mmi_io_optional(io, "mm_token_type_ids", MM_DTYPE_I32, 2); /* follow from input_ids */
     mmi_fusion_decode(io, TEXT, media, 2);
 }
 

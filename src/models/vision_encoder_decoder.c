@@ -62,7 +62,7 @@ static void build(mmi_io *io)
     if (!io->encode) {
         mmi_io_give(&part, "input_ids", mmi_io_require(io, "decoder_input_ids", MM_DTYPE_I32, 2));
         mmi_io_give(&part, "position_ids", mmi_io_require(io, io->cached ? "position_ids" : "decoder_position_ids", MM_DTYPE_I32, 2));
-        mmi_io_give(&part, "attention_mask", mmi_io_input(io, "decoder_attention_mask"));
+        mmi_io_give(&part, "attention_mask", mmi_io_optional(io, "decoder_attention_mask", MM_DTYPE_I32, 2));
     }
     mmi_io_build(&part);
     if (!io->encode) mmi_io_output(io, "logits", mmi_io_find_output(&part, "logits"));

@@ -115,8 +115,9 @@ static mm_status finish(search *q, const candidate *c)
 static mm_status hand_on_caches(search *q, const size_t *parents, size_t n)
 {
     mmi_kv_cache **next = mmi_zalloc_array(q->s->ctx, q->beams, sizeof *next);
-    mm_status st = next ? MM_OK : MM_E_NOMEM;
+    mm_status st = MM_OK;
 
+    if (!next) return MM_E_NOMEM;
     for (size_t i = 0; i < n && !st; i++) {
         size_t first = 0;
         while (parents[first] != parents[i]) first++;
@@ -130,7 +131,7 @@ static mm_status hand_on_caches(search *q, const size_t *parents, size_t n)
         }
     }
     for (size_t b = 0; b < q->beams; b++) mmi_kv_cache_destroy(q->caches[b]);
-    if (next) memcpy(q->caches, next, q->beams * sizeof *next);
+    memcpy(q->caches, next, q->beams * sizeof *next);
     mmi_free(next);
     return st;
 }

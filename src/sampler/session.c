@@ -300,7 +300,8 @@ static mm_status add_positions(mm_session *s, size_t count, const mmi_placed *pl
     out = mmi_alloc_array(s->ctx, 3 * count, sizeof *out);
     if (!media || !out) st = MM_E_NOMEM;
     for (size_t i = 0; i < n_placed && !st; i++) media[i] = placed[i].of->medium;
-    if (!st) st = m->arch->positions(s->ctx, m, s->tokens.data + before, count, media, n_placed, &next, out);
+    for (size_t i = 0; i < 3 * count && !st && !m->arch->positions; i++) out[i] = next + (int32_t)(i % count);
+    if (!st && m->arch->positions) st = m->arch->positions(s->ctx, m, s->tokens.data + before, count, media, n_placed, &next, out);
     for (size_t i = 0; i < 3 * count && !st; i++) st = mmi_ids_add(s->ctx, &s->streams[i / count], out[i]) ? MM_E_NOMEM : MM_OK;
     mmi_free(media);
     mmi_free(out);
@@ -362,12 +363,14 @@ mm_status mmi_session_append_tokens(mm_session *s, const int32_t *ids, size_t co
 {
     const mmi_model_info *info = &s->model->info;
     mmi_placed_list placed = {0};
+    size_t before = s->source.count;
     mm_status st = MM_OK;
 
     if (info->text_is_source) {
         if (s->source_text.size) return mmi_fail(s->ctx, MM_E_STATE, "the session's source is text, tokens cannot be put behind it");
         if ((st = check_tokens(s, ids, count, s->source.count))) return st;
         for (size_t i = 0; i < count && !st; i++) st = mmi_ids_add(s->ctx, &s->source, ids[i]) ? MM_E_NOMEM : MM_OK;
+        if (st) s->source.count = before;
         return st ? st : begin_anew(s);
     }
     if (info->fusion == MMI_FUSION_CROSS && (st = begin_answer(s))) return st;

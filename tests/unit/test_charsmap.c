@@ -89,6 +89,13 @@ static void test_units(void **state)
     m.units[7] = 0xFFFFFF00u & ~(1u << 31);
     assert_refused(f, &m, "unit 7 leads");
     m = good();
+    m.units[0] |= 1u << 31; /* a root that calls itself a leaf */
+    assert_refused(f, &m, "unit 0 leads to unit 2097153 of 256");
+    m = good();
+    m.units[2] = 1u << 31;
+    m.n_texts = 0;
+    assert_mapped(f, &m, "xay", "xy");
+    m = good();
     m.texts[2] = 'x';
     assert_refused(f, &m, "not UTF-8 at byte 1");
     m = good();

@@ -345,6 +345,18 @@ static void test_configurations_are_checked(void **state)
         {"idefics3", "\"scale_factor\": 2", "\"scale_factor\": 4", "connector.modality_projection.proj.weight", MM_E_SHAPE},
         {"idefics3", "\"scale_factor\": 2", "\"scale_factor\": 0", "scale_factor", MM_E_FORMAT},
         {"paligemma", "\"hidden_size\": 16", "\"hidden_size\": 18", "[", MM_E_SHAPE},
+        /* parts that do not belong together */
+        {"qwen2_vl", "\"image_token_id\": 59", "\"image_token_id\": 60", "both 60", MM_E_FORMAT},
+        {"qwen2_vl", "\"model_type\": \"qwen2_vl_vision\"", "\"model_type\": \"vit\"", "ViTModel", MM_E_UNSUPPORTED},
+        {"qwen2_vl", "\"model_type\": \"qwen2_vl_vision\"", "\"model_type\": \"clip_vision_model\"", "CLIPVisionModel", MM_E_UNSUPPORTED},
+        {"qwen2_vl", "\"model_type\": \"qwen2_vl_text\"", "\"model_type\": \"qwen2\"", "Qwen2ForCausalLM", MM_E_UNSUPPORTED},
+        {"idefics3", "\"model_type\": \"idefics3_vision\"", "\"model_type\": \"siglip_vision_model\"", "SiglipVisionModel", MM_E_UNSUPPORTED},
+        {"idefics3", "\"model_type\": \"idefics3_vision\"", "\"vocab_size\": 61, \"model_type\": \"bert\"", "BertModel", MM_E_UNSUPPORTED},
+        {"llava_vit", "\"model_type\": \"vit\"", "\"vocab_size\": 61, \"model_type\": \"roberta\"", "RobertaModel", MM_E_UNSUPPORTED},
+        {"llava_vit", "\"model_type\": \"llama\"", "\"model_type\": \"bert\"", "BertLMHeadModel", MM_E_UNSUPPORTED},
+        {"llava_vit", "\"model_type\": \"llama\"", "\"is_decoder\": true, \"add_cross_attention\": true, \"model_type\": \"bert\"", "BertLMHeadModel",
+         MM_E_UNSUPPORTED},
+        {"paligemma", "\"model_type\": \"siglip_vision_model\"", "\"model_type\": \"siglip_text_model\", \"vocab_size\": 61", "SiglipTextModel", MM_E_UNSUPPORTED},
     };
     char folder[] = "/tmp/libmm.XXXXXX", command[64];
     mm_context *ctx = NULL;
@@ -372,6 +384,7 @@ static void test_pairs_are_checked(void **state)
     refused(ctx, mm_model_open_pair(ctx, projector, projector, &m), MM_E_UNSUPPORTED, "\"clip\"", (const char *)NULL);
     refused(ctx, mm_model_open_pair(ctx, text, MODELS "no.gguf", &m), MM_E_NOT_FOUND, "no.gguf", (const char *)NULL);
     refused(ctx, mm_model_open_pair(ctx, MODELS "gguf_f32/model.gguf", projector, &m), MM_E_UNSUPPORTED, "<image>", (const char *)NULL);
+    refused(ctx, mm_model_open_pair(ctx, MODELS "gguf_bert_f32/model.gguf", projector, &m), MM_E_UNSUPPORTED, "<image>", (const char *)NULL);
     refused(ctx, mm_model_open_pair(ctx, NULL, projector, &m), MM_E_ARGUMENT, "NULL", (const char *)NULL);
     mm_context_destroy(ctx);
 }

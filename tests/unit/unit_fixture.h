@@ -27,8 +27,7 @@ static void *unit_alloc(void *user, size_t size, size_t alignment)
 
     assert_true(alignment <= 64 && (alignment & (alignment - 1)) == 0);
     if (++a->count == a->fail_at || size > (size_t)1 << 40) return NULL; /* AddressSanitizer would abort for so many */
-    p = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-    if (!p) return NULL;
+    if (posix_memalign(&p, alignment, size)) return NULL; /* of this size to the byte, so that AddressSanitizer sees every step beyond */
     memset(p, 0xA5, size);
     a->live += size;
     return p;
