@@ -50,13 +50,21 @@ void mmi_fusion_decode_images(mmi_io *io, size_t text, mmi_value (*see)(mmi_io *
 
 mm_status mmi_fusion_describe(mm_context *ctx, mm_model *m, const mmi_json *doc, size_t vision, size_t text)
 {
+    const mmi_model_info *see = &m->parts[vision]->info, *say = &m->parts[text]->info;
+
+    if (!see->sees || !say->generates || say->cross.layers)
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s and %s are not a tower that sees and a decoder of text alone", mmi_json_name(doc),
+                        m->parts[vision]->class_name, m->parts[text]->class_name);
+    mmi_fusion_join(m, vision, text);
+    return MM_OK;
+}
+
+void mmi_fusion_join(mm_model *m, size_t vision, size_t text)
+{
     const mmi_model_info *see = &m->parts[vision]->info;
     mmi_model_info *info = &m->info;
 
     *info = m->parts[text]->info;
-    if (!see->sees || !info->generates || info->cross.layers)
-        return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s and %s are not a tower that sees and a decoder of text alone", mmi_json_name(doc),
-                        m->parts[vision]->class_name, m->parts[text]->class_name);
     info->features = 0;
     info->fusion = MMI_FUSION_TOKENS;
     info->image_token = info->video_token = -1;
@@ -64,7 +72,6 @@ mm_status mmi_fusion_describe(mm_context *ctx, mm_model *m, const mmi_json *doc,
     memcpy(info->image_size, see->image_size, sizeof info->image_size);
     info->patch = see->patch;
     info->channels = see->channels;
-    return MM_OK;
 }
 
 mm_status mmi_fusion_token(mm_context *ctx, const mm_model *m, const mmi_json *doc, const char *const *keys, int64_t absent, int32_t *out)

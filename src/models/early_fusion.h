@@ -21,7 +21,10 @@ void mmi_fusion_decode(mmi_io *io, size_t text, const mmi_fused *media, size_t c
 /* The same of pictures alone: the input image_features, or what `see` makes of the others: [N, C], or [n, N, C] of n pictures; 0 for none. */
 void mmi_fusion_decode_images(mmi_io *io, size_t text, mmi_value (*see)(mmi_io *io));
 
-/* m->info from its parts: the text's, and what the vision part sees. Parts of other kinds, which a configuration may name, are refused. */
+/* m->info from its parts: the text's, and what the vision part sees. */
+void mmi_fusion_join(mm_model *m, size_t vision, size_t text);
+
+/* The same of a tower that sees and a decoder of text alone. Parts of other kinds, which a configuration may name, are refused. */
 mm_status mmi_fusion_describe(mm_context *ctx, mm_model *m, const mmi_json *doc, size_t vision, size_t text);
 
 /* A placeholder's id under the first of the keys (NULL at the end) that config.json has; it must be a token of the text. */

@@ -9,6 +9,7 @@
 #include "early_fusion.h"
 #include "io.h"
 #include "linear_op.h"
+#include "mllama_text.h"
 #include "mllama_vision.h"
 #include "picture_mask_op.h"
 #include "shape_ops.h"
@@ -28,7 +29,10 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     static const char *const keys[] = {"image_token_index", "image_token_id", NULL};
 
-    mmi_fusion_describe(m, VISION, TEXT);
+    if (m->parts[VISION]->arch != &mmi_mllama_vision || m->parts[TEXT]->arch != &mmi_mllama_text)
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: %s and %s are not the parts of this model", mmi_json_name(doc), m->parts[VISION]->class_name,
+                        m->parts[TEXT]->class_name);
+    mmi_fusion_join(m, VISION, TEXT);
     m->info.fusion = MMI_FUSION_INTERLEAVED;
     return mmi_fusion_token(ctx, m, doc, keys, 128256, &m->info.image_token);
 }
