@@ -1,14 +1,14 @@
-/* Opening: the architecture is found by name, its configuration read, every weight of its table looked up, its shape checked, and only
- * then taken. SPDX-License-Identifier: MIT */
+/* Opening: the architecture is found by name, its parts and configuration read, its weights loaded, then what came with them.
+ * SPDX-License-Identifier: MIT */
 #include "model.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "gguf_tokenizer.h"
 #include "projector_file.h"
 #include "registry.h"
 #include "size.h"
+#include "weight_loader.h"
 
 static mm_status model_new(mm_context *ctx, const char *path, const char *format, mm_model **out)
 {
@@ -86,240 +86,6 @@ size_t mmi_model_weight_bytes(const mm_model *m)
     for (size_t i = 0; i < m->n_weights; i++) n += mmi_weight_bytes(&m->weights[i]);
     for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_weight_bytes(m->parts[i]);
     return n;
-}
-
-/* Where tensors come from: a GGUF file or safetensors. */
-typedef struct {
-    const mmi_gguf *gguf;
-    const mmi_safetensors *safetensors;
-    const char *name; /* for messages */
-    const mmi_projector_file *projector; /* NULL: gguf has the names of its architecture */
-} source;
-
-typedef struct {
-    int32_t dtype;
-    const char *dtype_name;
-    int32_t rank;
-    int64_t shape[MM_TENSOR_MAX_RANK];
-    const void *data;
-    size_t bytes;
-    mmi_file_map *map;
-} found_tensor;
-
-static int find_tensor(const source *s, const char *name, found_tensor *out)
-{
-    if (s->gguf) {
-        const mmi_gguf_tensor *t = mmi_gguf_tensor_find(s->gguf, name);
-        if (!t) return 0;
-        *out = (found_tensor){t->dtype, "a ggml type that libmm does not read", t->rank, {0}, t->data, t->bytes, mmi_gguf_map(s->gguf)};
-        memcpy(out->shape, t->shape, sizeof t->shape);
-    } else {
-        const mmi_safetensors_tensor *t = mmi_safetensors_find(s->safetensors, name);
-        if (!t) return 0;
-        *out = (found_tensor){t->dtype, t->file_type, t->rank, {0}, t->data, t->bytes, t->map};
-        memcpy(out->shape, t->shape, sizeof t->shape);
-    }
-    return 1;
-}
-
-/* A row's name, to its end or the next '|', with the layer put in and one of the prefixes before it. */
-static int format_name(char *out, size_t size, const char *outer, const char *inner, const char *pattern, int64_t layer)
-{
-    int length = (int)strcspn(pattern, "|"), before = (int)strcspn(pattern, "%|");
-    int n = before < length ? snprintf(out, size, "%s%s%.*s%lld%.*s", outer, inner, before, pattern, (long long)layer, length - before - 1,
-                                       pattern + before + 1)
-                            : snprintf(out, size, "%s%s%.*s", outer, inner, length, pattern);
-    return n >= 0 && (size_t)n < size;
-}
-
-static int find_row(const mm_model *m, const source *s, const mmi_weight_row *row, int64_t layer, char *name, size_t size, found_tensor *out)
-{
-    static const char *const none[] = {"", NULL};
-    const char *const *outer = m->part_prefixes ? m->part_prefixes : none;
-
-    if (s->projector) {
-        char pattern[128];
-        return row->hf && mmi_projector_file_name(s->projector, row->hf, pattern, sizeof pattern) && format_name(name, size, "", "", pattern, layer) &&
-               find_tensor(s, name, out);
-    }
-    if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
-    if (!row->hf) return 0;
-    for (const char *pattern = row->hf; pattern; pattern = strchr(pattern, '|')) {
-        pattern += *pattern == '|';
-        for (const char *const *o = outer; *o; o++)
-            for (const char *const *p = m->arch->prefixes; *p; p++)
-                if (format_name(name, size, *o, *p, pattern, layer) && find_tensor(s, name, out)) return 1;
-    }
-    (void)format_name(name, size, outer[0], m->arch->prefixes[0], row->hf, layer);
-    return 0;
-}
-
-/* The shape that a row's text asks for: "2I,C" with the model's numbers. */
-static int32_t expected_shape(const mm_model *m, const char *text, int64_t shape[MM_TENSOR_MAX_RANK])
-{
-    int32_t rank = 0;
-
-    while (*text) {
-        int64_t n = 0;
-        int digits = 0;
-        for (; *text >= '0' && *text <= '9'; text++, digits = 1) n = n * 10 + (*text - '0');
-        if (*text && *text != ',') n = (digits ? n : 1) * m->arch->dimension(m, *text++);
-        shape[rank++] = n;
-        if (*text == ',') text++;
-    }
-    return rank;
-}
-
-static void shape_text(const int64_t *shape, int32_t rank, char out[128])
-{
-    size_t at = 0;
-    out[at++] = '[';
-    for (int32_t d = 0; d < rank && at < 110; d++) at += (size_t)snprintf(out + at, 128 - at, d ? ", %lld" : "%lld", (long long)shape[d]);
-    snprintf(out + at, 128 - at, "]");
-}
-
-/* Equal but for leading ones. */
-static int same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_t b_rank)
-{
-    while (a_rank > b_rank && *a == 1) a++, a_rank--;
-    while (b_rank > a_rank && *b == 1) b++, b_rank--;
-    return a_rank == b_rank && !memcmp(a, b, (size_t)a_rank * sizeof *a);
-}
-
-static void swap(int64_t *a, int64_t *b)
-{
-    int64_t kept = *a;
-    *a = *b;
-    *b = kept;
-}
-
-static mm_status keep_map(mm_context *ctx, mm_model *m, mmi_file_map *map)
-{
-    mmi_file_map **grown;
-
-    for (size_t i = m->n_maps; i-- > 0;)
-        if (m->maps[i] == map) return MM_OK;
-    grown = mmi_realloc(ctx, m->maps, (m->n_maps + 1) * sizeof *grown);
-    if (!grown) return MM_E_NOMEM;
-    m->maps = grown;
-    mmi_file_map_retain(map);
-    m->maps[m->n_maps++] = map;
-    return MM_OK;
-}
-
-/* The elements of a matrix stored [cols, rows] as [rows, cols], in tiles that the cache holds. */
-static mm_status transpose(mm_context *ctx, const found_tensor *t, const int64_t shape[2], void **out)
-{
-    enum { TILE = 32 };
-    size_t rows = (size_t)shape[0], cols = (size_t)shape[1], size = t->bytes / rows / cols;
-    char *to = *out = mmi_alloc(ctx, t->bytes);
-
-    if (!to) return MM_E_NOMEM;
-    for (size_t r0 = 0; r0 < rows; r0 += TILE)
-        for (size_t c0 = 0; c0 < cols; c0 += TILE)
-            for (size_t r = r0; r < mmi_size_min(r0 + TILE, rows); r++)
-                for (size_t c = c0; c < mmi_size_min(c0 + TILE, cols); c++)
-                    memcpy(to + (r * cols + c) * size, (const char *)t->data + (c * rows + r) * size, size);
-    return MM_OK;
-}
-
-static mm_status load_row(mm_context *ctx, mm_model *m, const source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
-{
-    int64_t shape[MM_TENSOR_MAX_RANK] = {0};
-    int32_t rank = expected_shape(m, row->shape, shape);
-    int turned = (row->flags & MMI_ROW_TRANSPOSED) && !s->gguf;
-    void *own = NULL;
-    char name[256], have[128], want[128];
-    found_tensor t;
-    mmi_weight *w;
-    int in_place = 0;
-    mm_status st;
-
-    if (!find_row(m, s, row, layer, name, sizeof name, &t)) {
-        if ((row->flags & MMI_ROW_OPTIONAL) || (s->gguf && !s->projector && !row->gguf)) return MM_OK;
-        if (s->projector && s->projector->bare && !strncmp(name, "v.post_ln.", 10)) return MM_OK;
-        return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", s->name, name);
-    }
-    if (t.dtype < 0) return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which libmm does not compute with", s->name, name, t.dtype_name);
-    if (turned) swap(&shape[0], &shape[1]);
-    if (!same_shape(t.shape, t.rank, shape, rank)) {
-        shape_text(t.shape, t.rank, have);
-        shape_text(shape, rank, want);
-        return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s is %s, expected %s", s->name, name, have, want);
-    }
-    if (turned) swap(&shape[0], &shape[1]);
-    if (mmi_grow(ctx, (void **)&m->weights, capacity, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
-    w = &m->weights[m->n_weights];
-    memset(w, 0, sizeof *w);
-    w->name = mmi_strdup(ctx, name);
-    if (!w->name) return MM_E_NOMEM;
-    w->dtype = t.dtype;
-    w->rank = rank;
-    memcpy(w->shape, shape, sizeof shape);
-    m->n_weights++;
-    st = keep_map(ctx, m, t.map);
-    if (!st && turned) st = transpose(ctx, &t, shape, &own);
-    if (!st) st = mmi_weight_adopt(ctx, w, own ? own : t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
-    if (own && in_place) {
-        w->data_owned = 1;
-        own = NULL;
-        in_place = 0;
-    }
-    mmi_free(own);
-    if (st) return st;
-    if (!in_place) mmi_file_map_forget(t.map, t.data, t.bytes);
-    m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;
-    return MM_OK;
-}
-
-static size_t matrices_of(const mm_model *m, int32_t dtype)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rank > 1 && m->weights[i].dtype == dtype;
-    for (size_t i = 0; i < m->arch->n_parts; i++) n += matrices_of(m->parts[i], dtype);
-    return n;
-}
-
-static mm_status list_dtypes(mm_context *ctx, mm_model *m)
-{
-    mmi_text text = {0};
-
-    for (int32_t d = 0; d <= MM_DTYPE_IQ4_NL; d++) {
-        size_t n = matrices_of(m, d);
-        if (n && mmi_text_format(ctx, &text, "%s%s x %zu", text.size ? ", " : "", mm_dtype_name(d), n)) {
-            mmi_text_clear(&text);
-            return MM_E_NOMEM;
-        }
-    }
-    m->dtypes = text.data;
-    return MM_OK;
-}
-
-static mm_status load_weights(mm_context *ctx, mm_model *m, const source *s)
-{
-    const mmi_architecture *a = m->arch;
-    size_t capacity = 0;
-    int64_t layers = m->info.layers > m->info.decoder_layers ? m->info.layers : m->info.decoder_layers;
-    mm_status st = MM_OK;
-
-    for (size_t r = 0; r < a->n_rows; r++) m->n_slots = mmi_size_max(m->n_slots, (size_t)a->rows[r].slot + 1);
-    m->slots = mmi_zalloc_array(ctx, (size_t)(layers + 1) * m->n_slots, sizeof *m->slots);
-    if (!m->slots) return MM_E_NOMEM;
-    for (int64_t layer = -1; layer < layers && !st; layer++) {
-        unsigned features = m->info.features | (layer >= 0 && a->layer_features ? a->layer_features(m, layer) : 0);
-        for (size_t r = 0; r < a->n_rows && !st; r++) {
-            const mmi_weight_row *row = &a->rows[r];
-            const char *pattern = row->hf ? row->hf : row->gguf;
-            if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~features)) continue;
-            if (layer >= (row->flags & MMI_ROW_DECODER ? m->info.decoder_layers : m->info.layers)) continue;
-            st = load_row(ctx, m, s, row, layer, &capacity);
-        }
-        if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, layers + 1);
-    }
-    for (size_t i = 0; i < a->n_parts && !st; i++)
-        if (!m->parts[i]->slots) st = load_weights(ctx, m->parts[i], s); /* else it came with its own file */
-    if (!st && a->prepare) st = a->prepare(ctx, m);
-    return st ? st : list_dtypes(ctx, m);
 }
 
 static mm_status adopt_architecture(mm_context *ctx, mm_model *m, const mmi_architecture *arch, const char *class_name, size_t n)
@@ -440,7 +206,7 @@ static mm_status open_gguf(mm_context *ctx, const char *path, mm_model **out)
     }
     if ((st = adopt_architecture(ctx, m, arch, name, n))) goto cleanup;
     if ((st = arch->read_gguf(ctx, m, f))) goto cleanup;
-    if ((st = load_weights(ctx, m, &(source){.gguf = f, .name = path}))) goto cleanup;
+    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path}))) goto cleanup;
     if ((st = mmi_gguf_string(ctx, f, "tokenizer.ggml.model", 0, &tokenizer, &tokenizer_size))) goto cleanup;
     if (tokenizer && (st = tolerate(ctx, mmi_tokenizer_from_gguf(ctx, f, &m->tokenizer), "tokenizer"))) goto cleanup;
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
@@ -612,7 +378,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
     }
     if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
     if ((st = read_configuration(ctx, m, d->config))) goto cleanup;
-    if ((st = load_weights(ctx, m, &(source){.safetensors = d->weights, .name = path}))) goto cleanup;
+    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.safetensors = d->weights, .name = path}))) goto cleanup;
     if (d->tokenizer && m->info.vocabulary &&
         (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
         goto cleanup;
@@ -675,7 +441,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
         text = NULL;
     }
     if ((st = read_configuration(ctx, m, projector.config))) goto cleanup;
-    if ((st = load_weights(ctx, m, &(source){.gguf = f, .name = projector_path, .projector = &projector}))) goto cleanup;
+    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = projector_path, .projector = &projector}))) goto cleanup;
     if (projector.processor && (st = read_image_processor(ctx, m, projector.processor))) goto cleanup;
     forget_maps(m);
     *out = m;

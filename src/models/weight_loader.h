@@ -1,0 +1,21 @@
+/* Weights by the tables of an architecture and its parts: each is looked up, its shape checked, and only then taken.
+ * SPDX-License-Identifier: MIT */
+#ifndef MMI_WEIGHT_LOADER_H
+#define MMI_WEIGHT_LOADER_H
+
+#include "model.h"
+#include "projector_file.h"
+
+/* Where tensors come from: a GGUF file or safetensors. */
+typedef struct {
+    const mmi_gguf *gguf;
+    const mmi_safetensors *safetensors;
+    const char *name; /* for messages */
+    const mmi_projector_file *projector; /* NULL: gguf has the names of its architecture */
+} mmi_weight_source;
+
+/* All weights of a model whose configuration was read, those of its parts too, but for parts that have theirs; what is derived from
+ * them; and m->dtypes. */
+mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *source);
+
+#endif
