@@ -32,6 +32,7 @@ skipped=$((skipped + s))
 
 python=${PYTHON:-python3}
 step check-arrows "$python" tests/abi/check_arrows.py
+step models-page "$python" tests/abi/check_models_page.py
 step headers-check sh tests/abi/check_headers.sh
 step check-symbols sh tests/abi/check_symbols.sh "$lib/libmm.a"
 step abi-check sh tests/abi/check_abi.sh "$lib/$(readlink "$lib/libmm.so")"
