@@ -6,6 +6,7 @@
 
 #define _GNU_SOURCE /* mkdtemp; this header comes first in a test */
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,17 +119,22 @@ static inline char *read_golden(const fixture *f, const char *path, size_t *n)
 /* Open `path`, touch all that can be reached, close. */
 typedef mm_status (*visit_fn)(mm_context *ctx, const char *path);
 
-/* Visit the file of `bytes`: it must be good, or refused with a sentence; either way nothing stays behind. */
-static inline mm_status visit_bytes(const fixture *f, visit_fn visit, const void *bytes, size_t n)
+/* Visit the file as it stands: it must be good, or refused with a sentence; either way nothing stays behind. */
+static inline mm_status visit_file(const fixture *f, visit_fn visit)
 {
     mm_status st;
 
-    write_bytes(f, bytes, n);
     f->ctx->error[0] = 0;
     st = visit(f->ctx, f->path);
     assert_int_equal(used_now(f), f->used);
     if (st) assert_true(f->ctx->error[0] != 0);
     return st;
+}
+
+static inline mm_status visit_bytes(const fixture *f, visit_fn visit, const void *bytes, size_t n)
+{
+    write_bytes(f, bytes, n);
+    return visit_file(f, visit);
 }
 
 /* A file cut before `needed` must be refused, and after a flip of any bit of its first `flips` bytes nothing worse than a
@@ -137,18 +143,26 @@ static inline void visit_damaged(const fixture *f, visit_fn visit, const char *g
 {
     size_t n;
     char *original = read_golden(f, golden, &n), *bytes = malloc(n);
+    int fd;
 
     assert_non_null(bytes);
     memcpy(bytes, original, n);
     mmi_free(original);
     assert_int_equal(visit_bytes(f, visit, bytes, n), MM_OK);
     assert_true(needed <= n && flips <= n);
-    for (size_t i = 0; i < needed; i++) assert_int_not_equal(visit_bytes(f, visit, bytes, i), MM_OK);
+    fd = open(f->path, O_WRONLY);
+    assert_true(fd >= 0);
     for (size_t i = 0; i < flips * 8; i++) {
-        bytes[i / 8] = (char)(bytes[i / 8] ^ 1 << i % 8);
-        (void)visit_bytes(f, visit, bytes, n);
-        bytes[i / 8] = (char)(bytes[i / 8] ^ 1 << i % 8);
+        char damaged = (char)(bytes[i / 8] ^ 1 << i % 8);
+        assert_int_equal(pwrite(fd, &damaged, 1, (off_t)(i / 8)), 1);
+        (void)visit_file(f, visit);
+        assert_int_equal(pwrite(fd, &bytes[i / 8], 1, (off_t)(i / 8)), 1);
     }
+    for (size_t i = needed; i-- > 0;) {
+        assert_int_equal(ftruncate(fd, (off_t)i), 0);
+        assert_int_not_equal(visit_file(f, visit), MM_OK);
+    }
+    assert_int_equal(close(fd), 0);
     free(bytes);
 }
 

@@ -197,6 +197,7 @@ static mm_status transcribe(fixture *f, int step)
     if (step == 1) return mm_session_fork(f->s, &f->fork);
     if (step) return MM_E_NOT_FOUND;
     f->heard[0] = 0;
+    ok(f->ctx, mm_session_set_i64(f->s, MM_SESSION_CONTEXT, 16));
     return mm_session_transcribe(f->s, f->sound, NULL, MM_TASK_TRANSCRIBE, 1, hand_out, f);
 }
 
