@@ -7,7 +7,7 @@
 
 #define PIPELINES "tests/golden/pipelines/"
 
-enum { MAX_MEDIA = 4, MAX_NUMBERS = 2048, LEAST_CASES = 20 };
+enum { MAX_MEDIA = 4, MAX_NUMBERS = 2048, MAX_TOKENS = 8, LEAST_CASES = 20 };
 
 typedef struct {
     char *how, *media, *text, *columns[2];
@@ -81,7 +81,7 @@ static void answer(mm_context *ctx, mm_model *model, const char *name, const gol
 
     ok(ctx, mm_session_create(ctx, model, &s));
     ok(ctx, mm_session_set_i64(s, MM_SESSION_KV_TYPE, MM_DTYPE_F32));
-    ok(ctx, mm_session_set_i64(s, MM_SESSION_MAX_TOKENS, 12));
+    ok(ctx, mm_session_set_i64(s, MM_SESSION_MAX_TOKENS, MAX_TOKENS));
     append_media(ctx, s, media);
     if (!strcmp(c->how, "chat")) {
         const char *role = "user", *text = c->text, *kinds = media->kinds;
@@ -104,6 +104,35 @@ static void answer(mm_context *ctx, mm_model *model, const char *name, const gol
     mm_session_destroy(s);
 }
 
+/* Probabilities of labels, or cosines of texts, between commas. */
+static void compare(mm_context *ctx, mm_model *model, const char *name, const golden_case *c, const media_files *media)
+{
+    double want[MAX_NUMBERS];
+    size_t n = read_numbers(c->columns[0], want), count = 0;
+    const char *texts[16];
+    const mm_image *image = media->images[0];
+    mm_tensor *p = NULL, *a = NULL, *b = NULL;
+
+    for (char *rest = c->text, *text; count < 16 && (text = strsep(&rest, ","));) texts[count++] = text;
+    assert_int_equal(count, n);
+    if (!strcmp(c->how, "labels")) {
+        ok(ctx, mm_model_classify_labels(model, ctx, image, texts, count, NULL, &p));
+    } else {
+        ok(ctx, mm_model_embed_images(model, ctx, &image, 1, 1, &a));
+        ok(ctx, mm_model_embed_texts(model, ctx, texts, count, 1, &b));
+    }
+    for (size_t i = 0; i < count; i++) {
+        double have = 0;
+        if (p) have = (double)((const float *)mm_tensor_const_data(p))[i];
+        for (int64_t k = 0; a && k < mm_tensor_shape(a)[1]; k++)
+            have += (double)((const float *)mm_tensor_const_data(a))[k] * (double)((const float *)mm_tensor_const_data(b))[(int64_t)i * mm_tensor_shape(a)[1] + k];
+        if (!(fabs(have - want[i]) < EXACT)) fail_msg("%s %s \"%s\": %.6f, expected %.6f", name, c->how, texts[i], have, want[i]);
+    }
+    mm_tensor_release(p);
+    mm_tensor_release(a);
+    mm_tensor_release(b);
+}
+
 static size_t run_model(mm_context *ctx, const char *file)
 {
     char folder[256], *line = NULL;
@@ -123,7 +152,8 @@ static size_t run_model(mm_context *ctx, const char *file)
         c = (golden_case){fields[0], fields[1], fields[2], {fields[3], fields[4]}};
         media = open_media(ctx, c.media);
         unescape(c.text);
-        answer(ctx, model, folder, &c, &media);
+        if (c.columns[1]) answer(ctx, model, folder, &c, &media);
+        else compare(ctx, model, folder, &c, &media);
         close_media(&media);
     }
     free(line);
