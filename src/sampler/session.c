@@ -455,6 +455,13 @@ mm_status mmi_session_set_tokens(mm_session *s, const int32_t *ids, size_t count
     return st ? st : mmi_session_add(s, ids + same, count - same, NULL, 0);
 }
 
+/* A template of a model with a processor leaves the token that begins a text to the tokenizer, unless it writes it itself. */
+static int begins_itself(const mm_model *m, const char *text)
+{
+    size_t n = m->bos_text ? strlen(m->bos_text) : 0;
+    return m->info.fusion != MMI_FUSION_TOKENS || (n && !strncmp(text, m->bos_text, n));
+}
+
 mm_status mmi_session_set_text(mm_session *s, const char *text)
 {
     mmi_placed_list placed = {0};
@@ -466,7 +473,7 @@ mm_status mmi_session_set_text(mm_session *s, const char *text)
         st = mmi_session_rewind(s, 0);
         return st ? st : mmi_session_append_text(s, text);
     }
-    st = mmi_session_read_text(s, text, 0, &ids);
+    st = mmi_session_read_text(s, text, !begins_itself(s->model, text), &ids);
     if (!st) st = mmi_session_place(s, ids.data, ids.count, &placed);
     if (!st) st = replace(s, ids.data, ids.count, placed.items, placed.count);
     if (!st) mmi_encoded_list_clear(&s->waiting);
