@@ -203,7 +203,7 @@ mm_status mm_model_apply_chat_template_media(const mm_model *m, mm_context *ctx,
     CHECK(ctx, out, m && ((roles && contents) || !count), "model, roles, contents or out");
     for (size_t i = 0; i < count; i++)
         if (!roles[i] || !contents[i]) return mmi_fail(ctx, MM_E_ARGUMENT, "the role or content of message %zu is NULL", i);
-    if (!m->chat_template) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no chat template", m->path);
+    if (!m->chat_template) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no chat template; a prompt can be continued as it is", m->path);
     messages = mmi_zalloc_array(ctx, count, sizeof *messages);
     if (!messages) return MM_E_NOMEM;
     for (size_t i = 0; i < count; i++) parts |= media && media[i] && *media[i];

@@ -434,8 +434,6 @@ static mm_status replace(mm_session *s, const int32_t *ids, size_t count, const 
         if (b) same = mmi_size_min(same, b->begin);
     }
     for (kept = 0; kept < n_placed && placed[kept].end <= same; kept++) continue;
-    for (size_t i = kept; i < n_placed; i++)
-        if (placed[i].begin < same) same = placed[i].begin; /* of another modality, listed later */
     if (n_placed > kept) rest = mmi_alloc_array(s->ctx, n_placed - kept, sizeof *rest);
     if (n_placed > kept && !rest) return MM_E_NOMEM;
     for (size_t i = kept; i < n_placed; i++) rest[i - kept] = (mmi_placed){placed[i].of, placed[i].begin - same, placed[i].end - same};

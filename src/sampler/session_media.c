@@ -223,7 +223,14 @@ mm_status mmi_session_place(mm_session *s, const int32_t *ids, size_t count, mmi
     if (!has_placeholders(s->model)) return MM_OK;
     for (size_t i = 0; i < s->waiting.count && !st; i++) st = encode(s, s->waiting.items[i]);
     if (!st) st = place(s, MMI_IMAGE, ids, count, placed);
-    return st ? st : place(s, MMI_VIDEO, ids, count, placed);
+    if (!st) st = place(s, MMI_VIDEO, ids, count, placed);
+    for (size_t i = 1; i < placed->count; i++) /* in the order of the text */
+        for (size_t k = i; k && placed->items[k].begin < placed->items[k - 1].begin; k--) {
+            mmi_placed p = placed->items[k];
+            placed->items[k] = placed->items[k - 1];
+            placed->items[k - 1] = p;
+        }
+    return st;
 }
 
 mm_status mmi_session_read_text(mm_session *s, const char *text, int fresh, mmi_ids *ids)
