@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "session_generate.h"
+#include "score_rules.h"
 #include "session_state.h"
 #include "size.h"
 

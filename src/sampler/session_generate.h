@@ -6,10 +6,6 @@
 
 #include "mm_session.h"
 
-/* What the model's generation_config.json rules out or forces, on the scores of a token behind `length` generated ones of at most `most`. */
-mm_status mmi_session_rule_scores(mm_session *s, float *scores, const int32_t *generated, size_t length, size_t most);
-int mmi_session_is_end(const mm_session *s, int32_t id);
-
 /* Sequence `index` of the last generate with beams, the best first; 0: there are fewer. */
 int mmi_session_beam(const mm_session *s, size_t index, const int32_t **ids, size_t *count, double *score);
 

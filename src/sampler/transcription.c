@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log_mel.h"
+#include "score_rules.h"
 #include "session.h"
 #include "session_generate.h"
 #include "session_state.h"
