@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "video_processor.h"
 
+#include <math.h>
+
 #include "pixels.h"
 #include "preprocess_patches.h"
 #include "preprocess_tiles.h"
@@ -35,7 +37,7 @@ static mm_status grid_tensors(mm_context *ctx, const mmi_image_processor *p, con
 static void bound_frame(mmi_image_processor *p, size_t count)
 {
     const size_t unit = p->patch * p->merge;
-    const size_t all = (size_t)((double)p->max_video_tokens * (double)unit * (double)unit * 0.9);
+    const size_t all = (size_t)fmin((double)p->max_video_tokens * (double)unit * (double)unit * 0.9, 1e15); /* more than any video has */
 
     if (!p->max_video_tokens) return;
     p->max_pixels = mmi_size_max(mmi_size_min(p->max_pixels, all * p->temporal / count), (size_t)((double)p->min_pixels * 1.05));

@@ -2,7 +2,7 @@
  * caller means. A call may succeed where that is a fair input; else it ends with a status and a sentence, and nothing leaks. And configurations that
  * name parts which do not belong together.
  * SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE /* mkdtemp, memmem */
+#define _GNU_SOURCE /* mkdtemp */
 #include "unit_fixture.h"
 
 #include "model_fixture.h"
@@ -271,8 +271,71 @@ static void test_parts_by_themselves(void **state)
     unit_context_end(&h.allocator, h.ctx);
 }
 
+/* Open a pair, run it, close. */
+static mm_status run_pair(mm_context *ctx, const char *text, const char *projector, const mm_tensor_map *in)
+{
+    mm_tensor_map *out = NULL;
+    mm_model *m = NULL;
+    mm_status st = mm_model_open_pair(ctx, text, projector, &m);
+
+    assert_true((st == MM_OK) == (m != NULL));
+    if (!st) st = mm_model_forward(m, ctx, in, &out);
+    if (st) assert_true(*mm_context_error(ctx) != 0);
+    mm_tensor_map_destroy(out);
+    mm_model_release(m);
+    return st;
+}
+
+/* Bits of a projector's header flipped: refused with a sentence, or a pair that computes. Cut anywhere, it is refused. */
+static void test_damaged_projectors(void **state)
+{
+    static const char *const models[] = {"llava_pair", "idefics3_pair"}, *const files[] = {"two", "tiles"};
+    enum { HEADER = 2600, PADDING = 32 };
+    static char bytes[1 << 16];
+    char path[] = "/tmp/libmm.XXXXXX", text[256], projector[256];
+    unit_allocator allocator;
+    mm_context *ctx = unit_context(&allocator);
+    int fd = mkstemp(path);
+    (void)state;
+
+    assert_true(fd >= 0);
+    ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_THREADS, 1));
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        mm_tensor_map *in = read_golden(ctx, models[i], files[i], "in");
+        size_t n, live, refusals = 0;
+        FILE *f;
+        (void)snprintf(text, sizeof text, MODELS "%s/model.gguf", models[i]);
+        (void)snprintf(projector, sizeof projector, MODELS "%s/mmproj.gguf", models[i]);
+        assert_non_null(f = fopen(projector, "rb"));
+        n = fread(bytes, 1, sizeof bytes, f);
+        (void)fclose(f);
+        assert_in_range(n, HEADER, sizeof bytes - 1);
+        assert_int_equal(pwrite(fd, bytes, n, 0), n);
+        ok(ctx, run_pair(ctx, text, path, in)); /* makes what the context keeps */
+        live = allocator.live;
+        for (size_t bit = 0; bit < (size_t)HEADER * 8; bit += 9) {
+            char damaged = (char)(bytes[bit / 8] ^ 1 << bit % 8);
+            assert_int_equal(pwrite(fd, &damaged, 1, (off_t)(bit / 8)), 1);
+            refusals += run_pair(ctx, text, path, in) != MM_OK;
+            assert_int_equal(allocator.live, live);
+            assert_int_equal(pwrite(fd, &bytes[bit / 8], 1, (off_t)(bit / 8)), 1);
+        }
+        assert_in_range(refusals, 100, HEADER * 8 / 9 - 1);
+        for (size_t cut = n - PADDING; cut-- > 0; cut -= cut > HEADER ? 996 : cut > 12 ? 12 : 0) {
+            assert_int_equal(ftruncate(fd, (off_t)cut), 0);
+            assert_int_not_equal(run_pair(ctx, text, path, in), MM_OK);
+            assert_int_equal(allocator.live, live);
+        }
+        mm_tensor_map_destroy(in);
+    }
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
+    unit_context_end(&allocator, ctx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_inputs_that_do_not_fit), cmocka_unit_test(test_parts_by_themselves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_inputs_that_do_not_fit), cmocka_unit_test(test_parts_by_themselves),
+                                       cmocka_unit_test(test_damaged_projectors)};
     return cmocka_run_group_tests_name("hostile_models", tests, NULL, NULL);
 }

@@ -71,14 +71,15 @@ static mm_status run_once(mm_context *ctx, const char *path)
     mm_tensor_map *in = NULL, *out = NULL;
     mm_status st = mm_model_open(ctx, path, &m);
     const char *class_name = st ? "" : mm_model_get_str(m, MM_MODEL_CLASS);
-    int blip = !strncmp(class_name, "Blip", 4);
+    int blip = !strncmp(class_name, "Blip", 4), hears = !strncmp(class_name, "Whisper", 7);
 
     if (!st) st = mm_tensor_map_create(ctx, &in);
     if (!st && fact(m, MM_MODEL_SEES)) {
         int64_t shape[4] = {1, 3, fact(m, MM_MODEL_IMAGE_HEIGHT), fact(m, MM_MODEL_IMAGE_WIDTH)};
         st = give(ctx, in, "pixel_values", MM_DTYPE_F32, 4, shape, NULL);
     }
-    if (!st && (blip || !fact(m, MM_MODEL_SEES))) st = give(ctx, in, "input_ids", MM_DTYPE_I32, 2, ids_shape, ids);
+    if (!st && hears) st = give(ctx, in, "input_features", MM_DTYPE_F32, 3, (const int64_t[]){1, 10, 48}, NULL);
+    if (!st && !hears && (blip || !fact(m, MM_MODEL_SEES))) st = give(ctx, in, "input_ids", MM_DTYPE_I32, 2, ids_shape, ids);
     if (!st && (strstr(class_name, blip ? "Answering" : "Conditional") || strstr(class_name, "EncoderDecoder")))
         st = give(ctx, in, "decoder_input_ids", MM_DTYPE_I32, 2, ids_shape, ids);
     if (!st) st = mm_model_forward(m, ctx, in, &out);
@@ -310,10 +311,12 @@ static void edit_weights(const fixture *f, const char *model, const char *name, 
 /* A tensor's name without what a headless model's has not; of one that has other names in other files, what they share. */
 static const char *stem(const char *name)
 {
-    static const char *const prefixes[] = {"vit.", "dinov2.", "bert.", "roberta.", "distilbert.", "deit.", "decoder.decoder_encoder.layer.", "text_encoder."};
+    static const char *const prefixes[] = {"vit.", "dinov2.", "bert.", "roberta.", "distilbert.", "deit.", "decoder.decoder_encoder.layer.", "text_encoder.",
+                                           "model.language_model.", "model.text_model.", "model.vision_tower.", "vision_tower.", "model."};
     static const char *const renamed[] = {"lm_head.", "cls_classifier.", "classifier."};
 
     if (strstr(name, "lm_head.") || strstr(name, "cls.predictions.")) return "";
+    if (!strcmp(name, "model.decoder.embed_tokens.weight")) return "shared.weight";
     if (strstr(name, ".gamma") || strstr(name, ".beta")) return "LayerNorm.";
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) return name + strlen(prefixes[i]);
@@ -331,7 +334,9 @@ static void test_tensors_missing_or_misshapen(void **state)
                                         "blip_caption", "blip_answer", "blip_retrieval", "bert_mlm", "roberta_class",
                                         "distilbert_mlm", "distilbert_class", "deit_teacher_rectangle", "dinov2_registers",
                                         "vit_mae", "clip_text", "clip_vision", "siglip_vision", "siglip2_vision", "siglip_text",
-                                        "clip", "siglip", "mllama"};
+                                        "clip", "siglip", "whisper", "llava_vit", "llava_pair", "qwen2_vl", "qwen2_5_vl", "idefics3",
+                                        "paligemma", "paligemma2", "roberta_mlm", "ved_trocr_sinusoidal_bf16",
+                                        "mllama"};
     fixture *f = *state;
     char path[512];
     size_t tried = 0;
@@ -427,7 +432,6 @@ static void test_absurd_configurations(void **state)
         {"mistral", "sliding_window"},
         {"t5_relu", "vocab_size d_model d_kv d_ff num_heads num_layers num_decoder_layers relative_attention_num_buckets"},
         {"bart", "vocab_size d_model encoder_layers decoder_layers encoder_attention_heads decoder_attention_heads encoder_ffn_dim decoder_ffn_dim"},
-        {"blip_caption", "image_size patch_size"},
         {"blip_retrieval", "image_text_hidden_size"},
         {"roberta", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads max_position_embeddings type_vocab_size"},
         {"distilbert", "vocab_size dim n_layers hidden_dim n_heads max_position_embeddings"},
@@ -439,7 +443,18 @@ static void test_absurd_configurations(void **state)
                                  "projection_dim"},
         {"siglip_text", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads max_position_embeddings projection_size"},
         {"siglip2_vision", "hidden_size num_hidden_layers intermediate_size num_attention_heads num_patches patch_size num_channels"},
-        {"mllama", "vocab_size num_key_value_heads max_num_tiles attention_heads image_size patch_size num_channels vision_output_dim"}};
+        {"mllama", "vocab_size num_key_value_heads max_num_tiles attention_heads image_size patch_size num_channels vision_output_dim"},
+        {"whisper", "vocab_size d_model encoder_layers decoder_layers encoder_attention_heads decoder_attention_heads encoder_ffn_dim decoder_ffn_dim "
+                    "num_mel_bins max_source_positions max_target_positions"},
+        {"qwen2_vl", "depth embed_dim num_heads in_channels patch_size temporal_patch_size spatial_merge_size"},
+        {"qwen2_5_vl", "depth out_hidden_size num_heads in_channels patch_size temporal_patch_size spatial_merge_size window_size tokens_per_second"},
+        {"idefics3", "scale_factor image_size patch_size num_channels"},
+        {"llava_vit", "image_size patch_size num_channels"},
+        {"paligemma", "image_size patch_size"},
+        {"phi3", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads num_key_value_heads"},
+        {"gemma3", "vocab_size hidden_size num_hidden_layers intermediate_size num_attention_heads num_key_value_heads head_dim sliding_window"},
+        {"blip_caption", "image_size patch_size"}};
+    static const char *const free_keys[] = {"max_position_embeddings", "sliding_window", "window_size", "tokens_per_second"}; /* of no tensor's shape */
     static const char *const bad[] = {
         "-1",     "0",    "1.5",   "1e300", "-1e300", "9223372036854775807", "18446744073709551616", "4294967295",
         "\"64\"", "true", "[[1]]", "{}",    "1e-300"};
@@ -604,7 +619,8 @@ static void test_absurd_configurations(void **state)
                 edit_config(f, key, large[i]);
                 st = mm_model_open(f->ctx, f->folder, &model);
                 mm_model_release(model);
-                if (!st && strcmp(key, "max_position_embeddings") && strcmp(key, "sliding_window")) fail_msg("%s with %s %s was opened", integers[m].model, key, large[i]);
+                for (size_t k = 0; k < sizeof free_keys / sizeof *free_keys && !st; k++) st = !strcmp(key, free_keys[k]);
+                if (!st) fail_msg("%s with %s %s was opened", integers[m].model, key, large[i]);
             }
         }
     }
@@ -717,6 +733,7 @@ static void flip(fixture *f, const char *model, const char *file, size_t bytes_f
 
 static void test_flipped_bits(void **state)
 {
+    static const char *const composed[] = {"qwen2_5_vl", "idefics3", "paligemma", "llava_vit", "ved_trocr", "blip_answer", "siglip2", "whisper", "t5_relu"};
     fixture *f = *state;
 
     assert_usable(f);
@@ -729,6 +746,8 @@ static void test_flipped_bits(void **state)
     flip(f, "dinov2_swiglu", "config.json", 0, 800, 1);
     flip(f, "bert", "config.json", 0, 800, 1);
     flip(f, "llama_words", "tokenizer.json", 0, 4000, 5);
+    for (size_t i = 0; i < sizeof composed / sizeof *composed; i++) flip(f, composed[i], "config.json", 0, 6000, 13);
+    flip(f, "llava_pair", "preprocessor_config.json", 0, 1000, 3);
     assert_usable(f);
 }
 
@@ -901,7 +920,11 @@ static void test_out_of_memory_elsewhere(void **state)
                                         MODELS "deit_teacher",
                                         MODELS "dinov2_registers_class",
                                         MODELS "clip",
-                                        MODELS "siglip"};
+                                        MODELS "siglip",
+                                        MODELS "whisper",
+                                        MODELS "siglip2_text",
+                                        MODELS "mistral",
+                                        MODELS "gguf_qwen2_q8_0/model.gguf"};
     fixture *f = *state;
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) out_of_memory_forward(f, paths[i]);
 }
