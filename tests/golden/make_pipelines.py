@@ -485,6 +485,7 @@ class Plain:
 
 def make_pairs():
     """CLIP and SigLIP: labels and texts to a picture."""
+    TEXT.append("This is a photo of two photos.")  # the last to learn from it
     t = trained(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"), trainers.BpeTrainer(vocab_size=120, end_of_word_suffix="</w>", show_progress=False,
                 special_tokens=["<|startoftext|>", "<|endoftext|>"]), [], pre_tokenizer=pre_tokenizers.Split(Regex(r"\p{L}+|[^\s\p{L}]+"), "removed", invert=True),
                 normalizer=normalizers.Lowercase())
@@ -512,6 +513,7 @@ def pair(name, model, processor, seed, **padding):
     for file in (HOUSE, TREE):
         guess = tf.pipeline("zero-shot-image-classification", model=model, tokenizer=processor.tokenizer, image_processor=processor.image_processor)
         found = {x["label"]: x["score"] for x in guess(picture(file), candidate_labels=labels)}
+        assert len({round(p, 3) for p in found.values()}) == len(labels)
         write(name, "labels", [("image", file)], ",".join(labels), [found[x] for x in labels])
         with torch.no_grad():
             out = model(**processor(images=picture(file), text=labels, return_tensors="pt", **padding))
