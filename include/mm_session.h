@@ -99,8 +99,9 @@ MM_API mm_status mm_session_append_video(mm_session *session, const mm_video *vi
  * takes at a time is MM_E_LIMIT (mm_session_transcribe reads long ones). Else as mm_session_append_image. Since 0.2. */
 MM_API mm_status mm_session_append_audio(mm_session *session, const mm_audio *audio);
 
-/* Make the session hold exactly this text, which says its special tokens itself (as mm_model_apply_chat_template writes them), with the media
- * appended since the last text at their placeholders: what it has in common with the session's beginning, media included, is kept with its
+/* Make the session hold exactly this text, which says its special tokens itself (as mm_model_apply_chat_template writes them; of a model that takes
+ * media the token that begins a text is put in front where the text does not begin with it, as transformers does), with the media appended since the
+ * last text at their placeholders: what it has in common with the session's beginning, media included, is kept with its
  * keys and values. Returns as mm_session_append_text and mm_session_append_image. Since 0.2. */
 MM_API mm_status mm_session_set_text(mm_session *session, const char *text);
 

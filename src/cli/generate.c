@@ -58,6 +58,16 @@ static int print_ids(mm_context *ctx, mm_session *session)
     return status;
 }
 
+/* A model that was never taught a conversation's form takes the prompt as it is. */
+static int takes_raw(mm_context *ctx, const mm_model *model)
+{
+    char *text = NULL;
+    int none = mm_model_apply_chat_template(model, ctx, NULL, NULL, 0, 0, &text) == MM_E_UNSUPPORTED;
+
+    mm_text_free(text);
+    return none;
+}
+
 int cli_generate(int argc, char **argv)
 {
     const char *prompt = NULL, *system = NULL;
@@ -73,6 +83,8 @@ int cli_generate(int argc, char **argv)
     mm_session *session = NULL;
 
     if ((status = cli_parse(argc, argv, options, &args))) goto cleanup;
+    for (size_t i = 0; i < args.n_items && !prompt; i++)
+        if (strcmp(args.items[i].option, "--stop")) prompt = ""; /* a medium alone is something to answer to */
     if (!prompt || (raw && system)) {
         status = EXIT_USAGE;
         (void)cli_fail_text(prompt ? "--system needs the chat template, which --raw leaves out" : "--prompt is missing");
@@ -91,7 +103,7 @@ int cli_generate(int argc, char **argv)
             goto cleanup;
         }
     if ((status = cli_media_read_all(ctx, &media, &args))) goto cleanup;
-    if (raw) {
+    if (raw || (!system && takes_raw(ctx, model))) {
         status = cli_media_append(ctx, session, &media, 0);
         if (!status && mm_session_append_text(session, prompt)) status = cli_fail(ctx);
     } else {

@@ -8,7 +8,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"info", "info MODEL [--json]", cli_info},
-    {"generate", "generate MODEL [--image F | --audio F | --video F]... --prompt TEXT [--system T] [WRITING]\n"
+    {"generate", "generate MODEL [--image F | --audio F | --video F]... [--prompt TEXT] [--system T] [WRITING]\n"
                  "                [--stop TEXT]... [--ids] [--raw]", cli_generate},
     {"chat", "chat MODEL [--system T] [WRITING]", cli_chat},
     {"embed", "embed MODEL (--text T | --text-file F | --image F)... [--rank] [--json] [--no-normalize]", cli_embed},

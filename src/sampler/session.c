@@ -457,7 +457,7 @@ mm_status mmi_session_set_tokens(mm_session *s, const int32_t *ids, size_t count
 static int begins_itself(const mm_model *m, const char *text)
 {
     size_t n = m->bos_text ? strlen(m->bos_text) : 0;
-    return m->info.fusion != MMI_FUSION_TOKENS || (n && !strncmp(text, m->bos_text, n));
+    return m->info.fusion == MMI_FUSION_NONE || (n && !strncmp(text, m->bos_text, n));
 }
 
 mm_status mmi_session_set_text(mm_session *s, const char *text)

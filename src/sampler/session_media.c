@@ -195,7 +195,6 @@ static mm_status place(mm_session *s, mmi_modality modality, const int32_t *ids,
     for (size_t i = 0; i < count; i++) found += ids[i] == token;
     for (size_t i = 0; i < s->waiting.count; i++)
         if (s->waiting.items[i]->medium.modality == modality) rows += (size_t)mm_tensor_shape(s->waiting.items[i]->rows)[0];
-    if (!rows) return MM_OK;
     if (found != rows)
         return mmi_fail(s->ctx, MM_E_ARGUMENT, "the text has %zu tokens for %s, which need %zu", found,
                         modality == MMI_VIDEO ? "videos" : "pictures", rows);

@@ -99,4 +99,46 @@ grep -q input_features "$dir/features" || { echo "sound-features: not in the fil
 expect 2 mixed "$mm" preprocess "$models/whisper_speaks" --audio $sound --image $picture --outputs "$dir/f"
 printf '/image %s\n/clear\n/nothing\n/quit\n' "$dir/none.jpg" >"$dir/lines"
 expect 1 chat sh -c "'$mm' chat '$pair' <'$dir/lines'"; said err none.jpg; said err /nothing
+
+# From files to answers, as transformers gives them; a line with an empty text reads as one with fewer fields.
+pipelines=tests/golden/pipelines
+tab=$(printf '\t')
+for list in "$pipelines"/*.txt; do
+    grep -v "$tab$tab" "$list" >"$dir/cases"
+    while IFS=$tab read -r how media text _ ids; do
+        model=${list%.txt}
+        name="$how $model $media $text"
+        set --
+        [ "$media" = - ] || for m in $media; do set -- "$@" "--${m%%:*}" "${m#*:}"; done
+        case $how in
+        raw | chat)
+            [ "$how" = raw ] && set -- --raw "$@"
+            expect 0 "$name" "$mm" generate "$model" "$@" --prompt "$(printf %b "$text")" --greedy --ids --max-tokens 8
+            [ "$(cat "$dir/out")" = "[$(echo "$ids" | sed 's/ /, /g')]" ] || { echo "$name: $(cat "$dir/out"), expected $ids"; failed=1; }
+            ;;
+        labels) expect 0 "$name" "$mm" classify "$model" "$@" --labels "$text" ;;
+        esac
+    done <"$dir/cases"
+done
+house=examples/images/house.png
+expect 0 labels "$mm" classify "$pipelines/clip" --image $house --labels "red circles,a house,the train,how many trees"
+[ "$(head -1 "$dir/out")" = "  0.3501  how many trees" ] || { echo "labels: $(cat "$dir/out")"; failed=1; }
+expect 0 rank "$mm" embed "$pipelines/clip" --rank --image $house --text "red circles" --text "a house" --text "the train"
+head -1 "$dir/out" | grep -q "0.566.*a house" || { echo "rank: $(cat "$dir/out")"; failed=1; }
+expect 0 no-prompt "$mm" generate "$pipelines/trocr" --image $house --greedy --ids --max-tokens 8
+[ "$(tr -d '[],' <"$dir/out")" = "$(head -1 "$pipelines/trocr.txt" | cut -f5)" ] || { echo "no-prompt: $(cat "$dir/out")"; failed=1; }
+expect 0 answer "$mm" generate "$pipelines/llava" --image $house --prompt what --greedy --max-tokens 8
+cp "$dir/out" "$dir/answer"
+printf '/image %s\nwhat\n' $house >"$dir/lines"
+expect 0 picture-chat sh -c "'$mm' chat '$pipelines/llava' --greedy --max-tokens 8 <'$dir/lines'"
+cmp -s "$dir/out" "$dir/answer" || { echo "picture-chat: $(cat "$dir/out"), expected $(cat "$dir/answer")"; failed=1; }
+for kind in image audio video; do
+    model=$pipelines/llava
+    [ $kind = audio ] && model=$pipelines/whisper
+    expect 1 "text as $kind" "$mm" generate "$model" --$kind LICENSE --prompt what; said err LICENSE; silent out
+done
+expect 1 places "$mm" generate "$pipelines/llava" --raw --image $house --prompt "<image> <image>"; said err "2 places"; said err "there are 1"; silent out
+expect 0 small "$mm" generate "$pipelines/llava" --image tests/golden/images/jpeg_1x1.jpg --prompt what --ids --max-tokens 2
+printf '\211PNG\r\n\032\n\000\000\000\015IHDR\000\000\116\040\000\000\116\040\010\002\000\000\000\154\022\321\156\000\000\000\010IDAT\170\234\003\000\000\000\000\001\110\006\211\322' >"$dir/huge.png"
+expect 1 huge "$mm" generate "$pipelines/llava" --image "$dir/huge.png" --prompt what; said err "20000 x 20000"; silent out
 exit $failed

@@ -355,6 +355,37 @@ def make_paligemma():
 
 # An answer that attends across
 
+MLLAMA_TEMPLATE = ("{{- bos_token }}{% for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+                   "{% for content in message['content'] %}{% if content['type'] == 'image' %}{{- '<|image|>' }}{% elif content['type'] == 'text' %}"
+                   "{{- content['text'] }}{% endif %}{% endfor %}{{- '<|eot_id|>' }}{% endfor %}"
+                   "{% if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
+
+
+def make_mllama():
+    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|finetune_right_pad_id|>"]
+    t = byte_level(special, pre_tokenizers.Split(Regex(QWEN2), "isolated"), size=280)
+    t.add_special_tokens([AddedToken("<|image|>", normalized=False, special=True)])  # behind all that are embedded for the output
+    template(t, "<|begin_of_text|> $A")
+    t = fast(t, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>", pad_token="<|finetune_right_pad_id|>")
+    image = tf.models.mllama.image_processing_pil_mllama.MllamaImageProcessorPil(size={"height": 14, "width": 14}, max_image_tiles=4)
+    processor = tf.MllamaProcessor(image, t, chat_template=MLLAMA_TEMPLATE)
+    vision = dict(hidden_size=16, num_hidden_layers=2, num_global_layers=1, attention_heads=2, intermediate_size=20, vision_output_dim=32, image_size=14, patch_size=7,
+                  max_num_tiles=4, intermediate_layers_indices=[1],
+                  supported_aspect_ratios=[[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]])
+    text = dict(vocab_size=len(t) - 1, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1, intermediate_size=24,
+                cross_attention_layers=[1], max_position_embeddings=512, pad_token_id=t.pad_token_id, bos_token_id=t.bos_token_id,
+                eos_token_id=t.convert_tokens_to_ids(["<|eot_id|>", "<|end_of_text|>"]), rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    config = tf.MllamaConfig(vision_config=vision, text_config=text, image_token_index=t.convert_tokens_to_ids("<|image|>"))
+
+    def make(n):
+        model = stored("mllama", prepare(tf.MllamaForConditionalGeneration(config), n, [t.eos_token_id]), processor)
+        for ends, media in enumerate(([("image", TREE), ("image", HOUSE)], [("image", TREE)])):
+            add_case("mllama", "chat", model, prompts(n + ends), media, through(processor, media, "chat"), ends=ends)
+        media = [("image", CIRCLES)]  # the raw form that its authors write
+        add_case("mllama", "raw", model, prompts(n + 2), media, through(processor, media, "raw"), shape="<|image|><|begin_of_text|>{}")
+    first_seed(1601, make)
+
+
 def make_blips():
     vocab = word_pieces()
     vocab.update({"[DEC]": len(vocab)})
@@ -485,6 +516,7 @@ class Plain:
 
 def make_pairs():
     """CLIP and SigLIP: labels and texts to a picture."""
+    TEXT.append("This is a photo of two photos.")  # the last to learn from it
     t = trained(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"), trainers.BpeTrainer(vocab_size=120, end_of_word_suffix="</w>", show_progress=False,
                 special_tokens=["<|startoftext|>", "<|endoftext|>"]), [], pre_tokenizer=pre_tokenizers.Split(Regex(r"\p{L}+|[^\s\p{L}]+"), "removed", invert=True),
                 normalizer=normalizers.Lowercase())
@@ -512,6 +544,7 @@ def pair(name, model, processor, seed, **padding):
     for file in (HOUSE, TREE):
         guess = tf.pipeline("zero-shot-image-classification", model=model, tokenizer=processor.tokenizer, image_processor=processor.image_processor)
         found = {x["label"]: x["score"] for x in guess(picture(file), candidate_labels=labels)}
+        assert len({round(p, 3) for p in found.values()}) == len(labels)
         write(name, "labels", [("image", file)], ",".join(labels), [found[x] for x in labels])
         with torch.no_grad():
             out = model(**processor(images=picture(file), text=labels, return_tensors="pt", **padding))
@@ -554,7 +587,7 @@ def main():
     torch.set_num_threads(1)
     tf.logging.set_verbosity_error()
     tf.utils.logging.disable_progress_bar()
-    makers = {m.__name__: m for m in (make_llava, make_qwens, make_idefics3s, make_paligemma, make_blips, make_readers, make_texts, make_whisper, make_pairs)}
+    makers = {m.__name__: m for m in (make_llava, make_qwens, make_idefics3s, make_paligemma, make_mllama, make_blips, make_readers, make_texts, make_whisper, make_pairs)}
     make_frames()
     make_sound()
     for m in makers.values():

@@ -177,8 +177,77 @@ static void test_answers_equal_transformers(void **state)
     mm_context_destroy(ctx);
 }
 
+/* The same picture again is neither processed nor encoded again, in a session or a fork: an append that processes one keeps at least its pixels. */
+static void test_pictures_are_processed_once(void **state)
+{
+    const int64_t pixels = 3 * 28 * 28 * (int64_t)sizeof(float);
+    mm_context *ctx = NULL;
+    mm_model *model = NULL;
+    mm_session *s = NULL, *fork = NULL;
+    mm_image *house = NULL, *again = NULL, *other = NULL;
+    int64_t before, read;
+    (void)state;
+
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    ok(ctx, mm_model_open(ctx, PIPELINES "llava", &model));
+    ok(ctx, mm_image_read(ctx, "examples/images/house.png", 0, &house));
+    ok(ctx, mm_image_read(ctx, "examples/images/house.png", 0, &again));
+    ok(ctx, mm_image_read(ctx, "examples/images/circles-red.png", 0, &other));
+    ok(ctx, mm_session_create(ctx, model, &s));
+    before = memory_used(ctx);
+    ok(ctx, mm_session_append_image(s, house));
+    read = memory_used(ctx);
+    assert_true(read - before >= pixels);
+    ok(ctx, mm_session_append_image(s, again));
+    assert_true(memory_used(ctx) - read < pixels);
+    ok(ctx, mm_session_append_text(s, "<image> and <image>"));
+    ok(ctx, mm_session_generate(s, NULL, NULL, NULL));
+    ok(ctx, mm_session_fork(s, &fork));
+    for (int i = 0; i < 2; i++) {
+        before = memory_used(ctx);
+        ok(ctx, mm_session_append_image(i ? fork : s, again));
+        assert_true(memory_used(ctx) - before < pixels);
+        before = memory_used(ctx);
+        ok(ctx, mm_session_append_image(i ? fork : s, other));
+        assert_true(memory_used(ctx) - before >= pixels);
+    }
+    mm_session_destroy(s);
+    mm_session_destroy(fork);
+    mm_image_destroy(house);
+    mm_image_destroy(again);
+    mm_image_destroy(other);
+    mm_model_release(model);
+    mm_context_destroy(ctx);
+}
+
+/* A session that refused a prompt goes on with another. */
+static void test_placeholders_are_counted(void **state)
+{
+    mm_context *ctx = NULL;
+    mm_model *model = NULL;
+    mm_session *s = NULL;
+    mm_image *house = NULL;
+    (void)state;
+
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    ok(ctx, mm_model_open(ctx, PIPELINES "llava", &model));
+    ok(ctx, mm_image_read(ctx, "examples/images/house.png", 0, &house));
+    ok(ctx, mm_session_create(ctx, model, &s));
+    refused(ctx, mm_session_append_text(s, "a <image> b <image>"), MM_E_ARGUMENT, "2", "0", NULL);
+    ok(ctx, mm_session_append_image(s, house));
+    refused(ctx, mm_session_append_text(s, "a <image> b <image>"), MM_E_ARGUMENT, "2", "1", NULL);
+    assert_int_equal(mm_session_length(s), 0);
+    ok(ctx, mm_session_append_text(s, "a <image> b"));
+    ok(ctx, mm_session_generate(s, NULL, NULL, NULL));
+    mm_session_destroy(s);
+    mm_image_destroy(house);
+    mm_model_release(model);
+    mm_context_destroy(ctx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers_equal_transformers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers_equal_transformers), cmocka_unit_test(test_pictures_are_processed_once),
+                                       cmocka_unit_test(test_placeholders_are_counted)};
     return cmocka_run_group_tests_name("pipelines", tests, NULL, NULL);
 }
