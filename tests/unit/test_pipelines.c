@@ -7,7 +7,7 @@
 
 #define PIPELINES "tests/golden/pipelines/"
 
-enum { MAX_MEDIA = 4, MAX_NUMBERS = 2048, MAX_TOKENS = 8, LEAST_CASES = 20 };
+enum { MAX_MEDIA = 4, MAX_NUMBERS = 2048, MAX_TOKENS = 8, LEAST_CASES = 65 };
 
 typedef struct {
     char *how, *media, *text, *columns[2];
