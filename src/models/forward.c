@@ -48,6 +48,7 @@ static int is_integer(int32_t dtype) { return dtype == MM_DTYPE_I32 || dtype == 
 
 static mm_status add_input(mm_context *ctx, mmi_io *io, const char *name, int32_t dtype, int32_t rank, const int64_t *shape)
 {
+    if (rank > MMI_MAX_RANK) return mmi_fail(ctx, MM_E_SHAPE, "input %s has %d dimensions, more than the %d of any input", name, rank, MMI_MAX_RANK);
     if (io->n_inputs == MMI_IO_MAX) return mmi_fail(ctx, MM_E_LIMIT, "more than %d inputs", MMI_IO_MAX);
     io->inputs[io->n_inputs++] = (mmi_io_entry){name, mmi_graph_input(io->g, name, dtype, rank, shape), 0};
     return io->g->status;

@@ -24,7 +24,8 @@ static const char *const cases[][2] = {
     {"ved_bert", "left"},          {"ved_roberta", "padded"},       {"blip_caption", "padded"},    {"blip_answer", "padded"},
     {"blip_retrieval", "padded"},  {"llava_vit", "padded"},         {"llava_clip", "two"},         {"qwen2_vl", "images"},
     {"qwen2_vl", "padded"},        {"qwen2_5_vl", "video"},         {"qwen2_5_vl", "images"},      {"idefics3", "padded"},
-    {"idefics3", "tiles"},         {"smolvlm", "padded"},           {"paligemma", "prefix"},       {"paligemma2", "padded"}};
+    {"idefics3", "tiles"},         {"smolvlm", "padded"},           {"paligemma", "prefix"},       {"paligemma2", "padded"},
+    {"mllama", "text"}, {"mllama", "one"}, {"mllama", "several"}, {"mllama_text_f16", "text"}, {"mllama_vision_f16", "two"}};
 
 typedef struct {
     unit_allocator allocator;

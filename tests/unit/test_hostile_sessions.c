@@ -154,14 +154,17 @@ static mm_status translate(fixture *f, int step)
 }
 
 /* The pictures of a golden case, as their processor would make them. */
-static mm_status append_golden(fixture *f, const char *path, const char *name)
+static mm_status append_golden(fixture *f, const char *path)
 {
     mm_tensor_map *map = NULL;
     mmi_medium medium = {0};
     mm_status st = mm_tensor_map_read(f->ctx, path, &map);
 
     if (!st) st = mm_tensor_map_create(f->ctx, &medium.inputs);
-    if (!st) st = mm_tensor_map_set(f->ctx, medium.inputs, name, mm_tensor_map_get(map, name));
+    for (size_t i = 0; !st && i < mm_tensor_map_count(map); i++) {
+        const char *name = mm_tensor_map_name(map, i);
+        if (strcmp(name, "prompt_ids") && strcmp(name, "generated_ids")) st = mm_tensor_map_set(f->ctx, medium.inputs, name, mm_tensor_map_at(map, i));
+    }
     mm_tensor_map_destroy(map);
     if (!st) return mmi_session_append_medium(f->s, (const uint64_t[2]){1, 2}, &medium);
     mm_tensor_map_destroy(medium.inputs);
@@ -173,8 +176,33 @@ static mm_status caption(fixture *f, int step)
     static const int32_t begin[2] = {2, 5};
 
     switch (step) {
-    case 0: return append_golden(f, MODELS "ved_trocr/greedy.media.safetensors", "pixel_values");
+    case 0: return append_golden(f, MODELS "ved_trocr/greedy.media.safetensors");
     case 1: return mm_session_append_tokens(f->s, begin, 2);
+    case 2: return mm_session_fork(f->s, &f->fork);
+    case 3: return greedy(f->fork, 2);
+    case 4: return greedy(f->s, 1);
+    default: return MM_E_NOT_FOUND;
+    }
+}
+
+static mm_status append_prompt(fixture *f, const char *path)
+{
+    mm_tensor_map *map = NULL;
+    mm_status st = mm_tensor_map_read(f->ctx, path, &map);
+    const mm_tensor *ids = st ? NULL : mm_tensor_map_get(map, "prompt_ids");
+
+    if (!st) st = mm_session_append_tokens(f->s, mm_tensor_const_data(ids), (size_t)mm_tensor_elements(ids));
+    mm_tensor_map_destroy(map);
+    return st;
+}
+
+static mm_status interleave(fixture *f, int step)
+{
+    static const char path[] = MODELS "mllama/greedy_two.media.safetensors";
+
+    switch (step) {
+    case 0: return append_golden(f, path);
+    case 1: return append_prompt(f, path);
     case 2: return mm_session_fork(f->s, &f->fork);
     case 3: return greedy(f->fork, 2);
     case 4: return greedy(f->s, 1);
@@ -267,6 +295,8 @@ static void hit_everywhere(fixture *f, const char *path, play_fn fn, size_t made
 static void test_picture_among_text(void **state) { hit_everywhere(*state, MODELS "llava_pair", see, 10); }
 static void test_encoder_and_decoder(void **state) { hit_everywhere(*state, MODELS "t5_relu", translate, 6); }
 static void test_picture_attended_across(void **state) { hit_everywhere(*state, MODELS "ved_trocr", caption, 6); }
+
+static void test_pictures_interleaved(void **state) { hit_everywhere(*state, MODELS "mllama", interleave, 20); }
 
 static void test_transcription(void **state)
 {
@@ -383,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_picture_among_text, setup, teardown),
         cmocka_unit_test_setup_teardown(test_encoder_and_decoder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_picture_attended_across, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pictures_interleaved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_transcription, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_from_a_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_media_that_do_not_fit, setup, teardown),
