@@ -134,8 +134,8 @@ asan: ## the C tests under AddressSanitizer with leak detection
 	@ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tests/lsan.supp $(SANITIZED) B=build/asan L=build/asan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer"
 ubsan: ## the C tests under UndefinedBehaviorSanitizer
 	@$(SANITIZED) B=build/ubsan L=build/ubsan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=undefined -fno-sanitize-recover=undefined"
-tsan: ## the C tests under ThreadSanitizer (but the one of chat templates, which has no threads and takes a quarter of an hour so)
-	@TSAN_OPTIONS="halt_on_error=1 suppressions=tests/tsan.supp" $(SANITIZED) B=build/tsan L=build/tsan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=thread" SLOW=test_chat_template
+tsan: ## the C tests under ThreadSanitizer (but those of chat templates and of long texts, which have no threads and take too long so)
+	@TSAN_OPTIONS="halt_on_error=1 suppressions=tests/tsan.supp" $(SANITIZED) B=build/tsan L=build/tsan/lib CFLAGS="-O1 -g" SANITIZE="-fsanitize=thread" SLOW="test_chat_template test_tokenizer"
 
 .PHONY: check-sanitized
 check-sanitized: $(UNIT_TESTS) $(KERNEL_TESTS)

@@ -1,27 +1,12 @@
 /* src/tokenizer/tokenizer.c: whole tokenizers against the `tokenizers` package (make_tokenizers.py), files that lie,
- * failing allocations, and one tokenizer on several threads. SPDX-License-Identifier: MIT */
+ * and failing allocations. SPDX-License-Identifier: MIT */
 #include "tokenizer.h"
-
-#include <pthread.h>
 
 #include "tokenizer_fixture.h"
 
 static const char *const names[] = {"gpt2", "smollm", "llama3", "qwen2", "roberta", "clip", "llama2", "bert", "bert_cased", "bert_accents", "bert_raw", "mixed",
                                     "t5", "t5_first", "siglip", "xlm_roberta", "unigram_bytes", "gemma", "llama_first", "llama_always", "llama_never", "whisper"};
 enum { NAMES = sizeof names / sizeof *names };
-
-static mmi_tokenizer *open_golden(fixture *f, const char *name)
-{
-    char path[128];
-    mmi_json *doc;
-    mmi_tokenizer *t = NULL;
-
-    (void)snprintf(path, sizeof path, GOLDEN "%s.json", name);
-    doc = read_json(f, path);
-    if (mmi_tokenizer_from_json(f->ctx, doc, NULL, &t)) fail_msg("%s", f->ctx->error);
-    mmi_json_destroy(doc);
-    return t;
-}
 
 /* The next line of the torture text, which ends at \n only; NULL at the end. */
 static const char *next_line(const char **p, const char *end, size_t *n)
@@ -355,65 +340,12 @@ static void test_damaged(void **state)
     }
 }
 
-typedef struct {
-    mmi_tokenizer *t;
-    const char *text;
-    size_t n;
-    const mmi_ids *expected;
-    int equal;
-} job;
-
-static void *encode_again(void *arg)
-{
-    job *j = arg;
-    mm_context *ctx = NULL;
-
-    if (mm_context_create(NULL, &ctx)) return NULL;
-    j->equal = 1;
-    for (int i = 0; i < 20; i++) {
-        mmi_ids ids = {0};
-        if (mmi_tokenizer_encode(ctx, j->t, j->text, j->n, 1, 1, &ids) || ids.count != j->expected->count ||
-            memcmp(ids.data, j->expected->data, ids.count * sizeof *ids.data))
-            j->equal = 0;
-        mmi_free(ids.data);
-    }
-    mmi_tokenizer_release(j->t);
-    mm_context_destroy(ctx);
-    return NULL;
-}
-
-static void test_threads(void **state)
-{
-    fixture *f = *state;
-    mmi_tokenizer *t = open_golden(f, "llama3");
-    size_t size = 0;
-    char *torture = read_golden(f, GOLDEN "torture.txt", &size);
-    mmi_ids ids = {0};
-    pthread_t threads[4];
-    job jobs[4];
-
-    assert_int_equal(mmi_tokenizer_encode(f->ctx, t, torture, size, 1, 1, &ids), MM_OK);
-    for (int i = 0; i < 4; i++) {
-        jobs[i] = (job){t, torture, size, &ids, 0};
-        mmi_tokenizer_retain(t);
-        assert_int_equal(pthread_create(&threads[i], NULL, encode_again, &jobs[i]), 0);
-    }
-    mmi_tokenizer_release(t);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_true(jobs[i].equal);
-    }
-    mmi_free(ids.data);
-    mmi_free(torture);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),           cmocka_unit_test_setup_teardown(test_decode, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lookup, setup, teardown),        cmocka_unit_test_setup_teardown(test_refused_texts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_files, setup, teardown), cmocka_unit_test_setup_teardown(test_extremes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown), cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_threads, setup, teardown)};
+        cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown), cmocka_unit_test_setup_teardown(test_damaged, setup, teardown)};
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
 }

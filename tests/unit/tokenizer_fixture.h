@@ -8,6 +8,7 @@
 #include "ids.h"
 #include "json.h"
 #include "text.h"
+#include "tokenizer.h"
 
 #define GOLDEN "tests/golden/tokenizers/"
 
@@ -55,6 +56,20 @@ static inline const mmi_json_node *at(const mmi_json_node *array, int64_t index)
     while (n && index-- > 0) n = mmi_json_next(n);
     assert_non_null(n);
     return n;
+}
+
+/* The whole tokenizer of a golden file. */
+static inline mmi_tokenizer *open_golden(fixture *f, const char *name)
+{
+    char path[128];
+    mmi_json *doc;
+    mmi_tokenizer *t = NULL;
+
+    (void)snprintf(path, sizeof path, GOLDEN "%s.json", name);
+    doc = read_json(f, path);
+    if (mmi_tokenizer_from_json(f->ctx, doc, NULL, &t)) fail_msg("%s", f->ctx->error);
+    mmi_json_destroy(doc);
+    return t;
 }
 
 #endif
