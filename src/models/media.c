@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "frame_sampling.h"
+#include "resample.h"
 #include "video_processor.h"
 
 void mmi_medium_clear(mmi_medium *m)
@@ -52,7 +53,7 @@ mm_status mmi_media_video(mm_context *ctx, const mm_model *m, const mm_video *vi
     memset(out, 0, sizeof *out);
     out->modality = MMI_VIDEO;
     if (!m->has_video_processor) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s (%s) takes no videos, or has no processor for them", m->path, m->class_name);
-    st = mmi_video_sample(ctx, p, (size_t)mm_video_frames(video), mm_video_rate(video), &indices, &count);
+    st = mmi_video_sample(ctx, p, video->frames, video->rate, &indices, &count);
     if (!st) st = mmi_video_processor_run(ctx, p, video, indices, count, &out->inputs, NULL);
     mmi_free(indices);
     if (st) return st;
@@ -74,15 +75,15 @@ mm_status mmi_media_audio(mm_context *ctx, const mm_model *m, const mm_audio *au
     out->modality = MMI_AUDIO;
     if (!m->info.hears) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s (%s) takes no sound", m->path, m->class_name);
     if (!m->has_sound_processor) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no feature extractor", m->path);
-    if ((st = mm_audio_resample(ctx, audio, (int32_t)p->sampling_rate, &sound))) return st;
-    count = mm_audio_count(sound);
+    if ((st = mmi_audio_resample(ctx, audio, (int32_t)p->sampling_rate, &sound))) return st;
+    count = sound->count;
     if (count > p->n_samples)
         st = mmi_fail(ctx, MM_E_LIMIT, "a sound of %.1f seconds; %s takes %zu at a time", (double)count / (double)p->sampling_rate, m->class_name,
                       p->chunk_length);
-    if (!st) st = mmi_audio_features(ctx, p, mm_audio_samples(sound), count, 1, &features, NULL);
+    if (!st) st = mmi_audio_features(ctx, p, sound->samples, count, 1, &features, NULL);
     if (!st) st = mm_tensor_map_create(ctx, &out->inputs);
     if (!st) st = mm_tensor_map_set(ctx, out->inputs, "input_features", features);
-    mm_audio_destroy(sound);
+    mmi_audio_destroy(sound);
     mm_tensor_release(features);
     return st;
 }

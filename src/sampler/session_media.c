@@ -4,7 +4,9 @@
 
 #include <string.h>
 
+#include "audio.h"
 #include "forward.h"
+#include "image.h"
 #include "picture_mask_op.h"
 #include "session.h"
 #include "session_state.h"
@@ -129,11 +131,11 @@ static mm_status append_new(mm_session *s, mm_status st, const uint64_t key[2], 
 
 mm_status mmi_session_append_image(mm_session *s, const mm_image *image)
 {
-    int64_t shape[2] = {mm_image_height(image), mm_image_width(image)};
+    int64_t shape[2] = {(int64_t)image->height, (int64_t)image->width};
     mmi_medium medium = {0};
     uint64_t key[2];
     int known;
-    mm_status st = append_known(s, mm_image_pixels(image), (size_t)shape[0] * (size_t)shape[1] * 3, shape, MMI_IMAGE, key, &known);
+    mm_status st = append_known(s, image->pixels, (size_t)shape[0] * (size_t)shape[1] * 3, shape, MMI_IMAGE, key, &known);
 
     return st || known ? st : append_new(s, mmi_media_image(s->ctx, s->model, image, &medium), key, &medium);
 }
@@ -149,11 +151,11 @@ mm_status mmi_session_append_video(mm_session *s, const mm_video *video)
 
 mm_status mmi_session_append_audio(mm_session *s, const mm_audio *audio)
 {
-    int64_t shape[2] = {mm_audio_rate(audio), (int64_t)mm_audio_count(audio)};
+    int64_t shape[2] = {audio->rate, (int64_t)audio->count};
     mmi_medium medium = {0};
     uint64_t key[2];
     int known;
-    mm_status st = append_known(s, mm_audio_samples(audio), mm_audio_count(audio) * sizeof(float), shape, MMI_AUDIO, key, &known);
+    mm_status st = append_known(s, audio->samples, audio->count * sizeof(float), shape, MMI_AUDIO, key, &known);
 
     return st || known ? st : append_new(s, mmi_media_audio(s->ctx, s->model, audio, &medium), key, &medium);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log_mel.h"
+#include "resample.h"
 #include "score_rules.h"
 #include "session.h"
 #include "session_generate.h"
@@ -221,8 +222,8 @@ mm_status mmi_session_transcribe(mm_session *s, const mm_audio *audio, const cha
         return mmi_fail(s->ctx, MM_E_ARGUMENT, "%s knows no language \"%.20s\"", m->path, language);
     if (language && !t.tokens->n_languages && strcmp(language, "en") != 0)
         return mmi_fail(s->ctx, MM_E_ARGUMENT, "%s knows one language, \"%.20s\" cannot be chosen", m->path, language);
-    if ((st = mm_audio_resample(s->ctx, audio, (int32_t)p->sampling_rate, &sound))) return st;
-    is_long = mm_audio_count(sound) > p->n_samples;
+    if ((st = mmi_audio_resample(s->ctx, audio, (int32_t)p->sampling_rate, &sound))) return st;
+    is_long = sound->count > p->n_samples;
     if ((timestamps || is_long) && t.tokens->no_timestamps < 0) {
         st = mmi_fail(s->ctx, MM_E_UNSUPPORTED, "%s names no timestamp tokens (no_timestamps_token_id), which %s needs", m->path,
                       is_long ? "a sound longer than a window" : "this");
@@ -230,8 +231,8 @@ mm_status mmi_session_transcribe(mm_session *s, const mm_audio *audio, const cha
     }
     t.stamped = timestamps || is_long;
     if (t.tokens->no_timestamps >= 0) t.first_timestamp = t.tokens->no_timestamps + 1;
-    t.seconds = (double)mm_audio_count(sound) / (double)p->sampling_rate;
-    if ((st = mmi_audio_features(s->ctx, p, mm_audio_samples(sound), mm_audio_count(sound), !is_long, &t.features, NULL))) goto cleanup;
+    t.seconds = (double)sound->count / (double)p->sampling_rate;
+    if ((st = mmi_audio_features(s->ctx, p, sound->samples, sound->count, !is_long, &t.features, NULL))) goto cleanup;
     t.bands = mm_tensor_shape(t.features)[1];
     t.frames = mm_tensor_shape(t.features)[2];
     t.window = (int64_t)p->nb_max_frames;
@@ -239,6 +240,6 @@ mm_status mmi_session_transcribe(mm_session *s, const mm_audio *audio, const cha
 cleanup:
     mmi_free(t.written.data);
     mm_tensor_release(t.features);
-    mm_audio_destroy(sound);
+    mmi_audio_destroy(sound);
     return st;
 }
