@@ -5,50 +5,14 @@
 
 #include "hash_map.h"
 #include "jinja_filter.h"
+#include "jinja_lexer.h"
 #include "jinja_string.h"
 
 typedef mmi_jinja_node node;
-
-typedef enum {
-    T_EOF,
-    T_DATA,
-    T_PRINT_BEGIN,
-    T_PRINT_END,
-    T_BLOCK_BEGIN,
-    T_BLOCK_END,
-    T_NAME,
-    T_STRING,
-    T_INT,
-    T_FLOAT,
-    T_OPERATOR
-} token_kind;
-
-typedef enum { /* single characters stand for themselves */
-               OP_FLOOR_DIVIDE = 256,
-               OP_POWER,
-               OP_EQ,
-               OP_NE,
-               OP_GE,
-               OP_LE
-} operator_code;
+typedef mmi_jinja_token token;
 
 typedef struct {
-    token_kind kind;
-    int op;
-    uint32_t line;
-    const char *text; /* of a name or data, as in the source */
-    size_t size;
-    mmi_jinja_value value; /* of a literal */
-} token;
-
-typedef struct {
-    mmi_jinja_run run; /* its arena becomes the program's */
-    const char *source;
-    size_t size, at;
-    uint32_t line;
-    enum { IN_DATA, IN_PRINT, IN_BLOCK } mode;
-    char closers[MMI_JINJA_MAX_NESTING]; /* that the open brackets of this tag wait for */
-    int open;
+    mmi_jinja_lexer lexer;
     token current, ahead;
     int has_ahead;
     int depth, loops;
@@ -64,396 +28,6 @@ typedef struct {
     uint32_t count;
 } node_list;
 
-static int fail_at(parser *p, uint32_t line, const char *what)
-{
-    p->run.line = line;
-    return mmi_jinja_fail(&p->run, MM_E_FORMAT, "%s", what);
-}
-
-/* ---- lexer ---- */
-
-static void move_to(parser *p, size_t to)
-{
-    for (; p->at < to; p->at++) p->line += p->source[p->at] == '\n';
-}
-
-static int looking_at(const parser *p, size_t at, const char *text)
-{
-    size_t n = strlen(text);
-    return n <= p->size - at && memcmp(p->source + at, text, n) == 0;
-}
-
-static size_t skip_space(const parser *p, size_t at)
-{
-    uint32_t code;
-    size_t len;
-
-    while (at < p->size && (len = mmi_utf8_decode(p->source + at, p->size - at, &code)) && mmi_jinja_is_space(code)) at += len;
-    return at;
-}
-
-static size_t strip_end(const parser *p, size_t begin, size_t end)
-{
-    while (end > begin) {
-        size_t last = end - 1;
-        uint32_t code;
-        while (last > begin && ((unsigned char)p->source[last] & 0xC0) == 0x80) last--;
-        if (!mmi_utf8_decode(p->source + last, end - last, &code) || !mmi_jinja_is_space(code)) break;
-        end = last;
-    }
-    return end;
-}
-
-/* The end of the data before a tag: `-` strips all white space, a statement or comment that is first in its line its indent. */
-static size_t data_end(const parser *p, size_t begin, size_t tag, char sign, int is_print)
-{
-    size_t line_begin = tag, end;
-
-    if (sign == '-') return strip_end(p, begin, tag);
-    if (sign == '+' || is_print) return tag;
-    while (line_begin > begin && p->source[line_begin - 1] != '\n') line_begin--;
-    if (line_begin == begin && begin > 0 && p->source[begin - 1] != '\n') return tag;
-    end = strip_end(p, line_begin, tag);
-    return end == line_begin ? end : tag;
-}
-
-/* Behind `name` with the end of its tag, when that stands at `at` (behind "{%" and its sign); 0 otherwise. */
-static size_t match_bare_tag(const parser *p, size_t at, const char *name, int trim)
-{
-    at = skip_space(p, at);
-    if (!looking_at(p, at, name)) return 0;
-    at = skip_space(p, at + strlen(name));
-    if (looking_at(p, at, "-%}")) return skip_space(p, at + 3);
-    if (trim && looking_at(p, at, "+%}")) return at + 3;
-    if (!looking_at(p, at, "%}")) return 0;
-    at += 2;
-    return trim && looking_at(p, at, "\n") ? at + 1 : at;
-}
-
-static char sign_at(const parser *p, size_t at)
-{
-    return at < p->size && (p->source[at] == '-' || p->source[at] == '+') ? p->source[at] : 0;
-}
-
-static void set_data(parser *p, token *t, size_t begin, size_t end)
-{
-    t->kind = T_DATA;
-    t->line = p->line;
-    t->text = p->source + begin;
-    t->size = end - begin;
-}
-
-/* From behind {% raw %} to behind {% endraw %}. */
-static int lex_raw(parser *p, token *t)
-{
-    size_t begin = p->at;
-
-    for (size_t at = begin; at + 1 < p->size; at++) {
-        char sign;
-        size_t after;
-
-        if (p->source[at] != '{' || p->source[at + 1] != '%') continue;
-        sign = sign_at(p, at + 2);
-        after = match_bare_tag(p, at + (sign ? 3 : 2), "endraw", 1);
-        if (!after) continue;
-        set_data(p, t, begin, data_end(p, begin, at, sign, 0));
-        move_to(p, after);
-        return 0;
-    }
-    return fail_at(p, p->line, "{% raw %} without {% endraw %}");
-}
-
-static int skip_comment(parser *p, size_t begin)
-{
-    for (size_t at = begin; at + 1 < p->size; at++) {
-        char before = at > begin ? p->source[at - 1] : 0;
-        if (p->source[at] != '#' || p->source[at + 1] != '}') continue;
-        at += 2;
-        if (before == '-')
-            at = skip_space(p, at);
-        else if (before != '+' && looking_at(p, at, "\n"))
-            at++;
-        move_to(p, at);
-        return 0;
-    }
-    return fail_at(p, p->line, "a comment without #}");
-}
-
-static int lex_data(parser *p, token *t)
-{
-    for (;;) {
-        size_t tag = p->at, end, after;
-        char kind, sign;
-
-        for (; tag < p->size; tag++)
-            if (p->source[tag] == '{' && tag + 1 < p->size && strchr("%{#", p->source[tag + 1]) && p->source[tag + 1]) break;
-        if (tag >= p->size) {
-            t->kind = T_EOF;
-            t->line = p->line;
-            if (p->at == p->size) return 0;
-            set_data(p, t, p->at, p->size);
-            move_to(p, p->size);
-            return 0;
-        }
-        kind = p->source[tag + 1];
-        sign = sign_at(p, tag + 2);
-        end = data_end(p, p->at, tag, sign, kind == '{');
-        if (end > p->at) {
-            set_data(p, t, p->at, end);
-            move_to(p, tag);
-            return 0;
-        }
-        move_to(p, tag);
-        after = tag + (sign ? 3 : 2);
-        if (kind == '#') {
-            if (skip_comment(p, after)) return 1;
-            continue;
-        }
-        if (kind == '%') {
-            size_t raw = match_bare_tag(p, after, "raw", 0);
-            if (raw) {
-                move_to(p, raw);
-                if (lex_raw(p, t)) return 1;
-                if (t->size) return 0;
-                continue;
-            }
-        }
-        t->kind = kind == '{' ? T_PRINT_BEGIN : T_BLOCK_BEGIN;
-        t->line = p->line;
-        p->mode = kind == '{' ? IN_PRINT : IN_BLOCK;
-        p->open = 0;
-        move_to(p, after);
-        return 0;
-    }
-}
-
-/* The end of the tag at p->at, 0 when there is none. */
-static size_t match_tag_end(const parser *p)
-{
-    if (p->open) return 0; /* {{ {'a': {}} }}: within brackets }} is two of them */
-    if (p->mode == IN_PRINT) {
-        if (looking_at(p, p->at, "-}}")) return skip_space(p, p->at + 3);
-        return looking_at(p, p->at, "}}") ? p->at + 2 : 0;
-    }
-    if (looking_at(p, p->at, "-%}")) return skip_space(p, p->at + 3);
-    if (looking_at(p, p->at, "+%}")) return p->at + 3;
-    if (!looking_at(p, p->at, "%}")) return 0;
-    return looking_at(p, p->at + 2, "\n") ? p->at + 3 : p->at + 2;
-}
-
-static int is_digit(char c) { return c >= '0' && c <= '9'; }
-static int is_name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || is_digit(c); }
-
-static int digit_of(char c)
-{
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return 99;
-}
-
-/* Behind digits of `base`, which single underscores may separate. */
-static size_t skip_digits(const parser *p, size_t at, int base)
-{
-    while (at < p->size && (digit_of(p->source[at]) < base || (p->source[at] == '_' && at + 1 < p->size &&
-                                                               digit_of(p->source[at + 1]) < base && digit_of(p->source[at - 1]) < 16)))
-        at++;
-    return at;
-}
-
-static int lex_float(parser *p, token *t, size_t end)
-{
-    char *digits = mmi_jinja_alloc(&p->run, end - p->at, 1);
-    size_t n = 0;
-    double real;
-
-    if (!digits) return 1;
-    for (size_t i = p->at; i < end; i++)
-        if (p->source[i] != '_') digits[n++] = p->source[i];
-    if (mmi_jinja_read_double(&p->run, digits, n, &real)) return 1;
-    t->kind = T_FLOAT;
-    t->value = mmi_jinja_float(real);
-    move_to(p, end);
-    return 0;
-}
-
-static int lex_number(parser *p, token *t)
-{
-    size_t at = p->at, end = skip_digits(p, at, 10), fraction = end, exponent;
-    int base = 10;
-    int64_t number = 0;
-
-    if (!(at > 0 && p->source[at - 1] == '.')) { /* x.1.2 is two subscripts */
-        if (fraction + 1 < p->size && p->source[fraction] == '.' && is_digit(p->source[fraction + 1]))
-            fraction = skip_digits(p, fraction + 1, 10);
-        exponent = fraction;
-        if (exponent < p->size && (p->source[exponent] == 'e' || p->source[exponent] == 'E')) {
-            exponent++;
-            if (sign_at(p, exponent)) exponent++;
-            if (exponent < p->size && is_digit(p->source[exponent])) fraction = skip_digits(p, exponent, 10);
-        }
-        if (fraction > end) return lex_float(p, t, fraction);
-    }
-    if (p->source[at] == '0' && at + 1 < p->size) {
-        char c = p->source[at + 1];
-        base = c == 'x' || c == 'X' ? 16 : c == 'o' || c == 'O' ? 8 : c == 'b' || c == 'B' ? 2 : 10;
-        if (base != 10) {
-            at += 2;
-            end = skip_digits(p, at, base);
-            if (end == at) return fail_at(p, p->line, "a number without digits");
-        }
-    }
-    if (base == 10 && p->source[at] == '0')
-        for (size_t i = at; i < end; i++)
-            if (p->source[i] != '0' && p->source[i] != '_') return fail_at(p, p->line, "a number that begins with 0");
-    for (size_t i = at; i < end; i++) {
-        if (p->source[i] == '_') continue;
-        if (__builtin_mul_overflow(number, (int64_t)base, &number) ||
-            __builtin_add_overflow(number, (int64_t)digit_of(p->source[i]), &number)) {
-            p->run.line = p->line;
-            return mmi_jinja_fail(&p->run, MM_E_LIMIT, "an integer that does not fit in 64 bits");
-        }
-    }
-    t->kind = T_INT;
-    t->value = mmi_jinja_int(number);
-    move_to(p, end);
-    return 0;
-}
-
-/* The code of \xhh, \uhhhh, \Uhhhhhhhh or \ooo at s[0..n), behind the backslash; *used bytes. Nonzero: malformed. */
-static int escape_code(const char *s, size_t n, uint32_t *code, size_t *used)
-{
-    size_t digits = s[0] == 'x' ? 2 : s[0] == 'u' ? 4 : s[0] == 'U' ? 8 : 0;
-
-    *code = 0;
-    if (!digits) {
-        for (*used = 0; *used < 3 && *used < n && s[*used] >= '0' && s[*used] <= '7'; ++*used)
-            *code = *code * 8 + (uint32_t)(s[*used] - '0');
-        return 0;
-    }
-    if (n < digits + 1) return 1;
-    for (size_t i = 1; i <= digits; i++) {
-        if (digit_of(s[i]) > 15) return 1;
-        *code = *code * 16 + (uint32_t)digit_of(s[i]);
-    }
-    *used = digits + 1;
-    return *code > 0x10FFFF || (*code >= 0xD800 && *code < 0xE000);
-}
-
-static int unescape(parser *p, const char *s, size_t n, mmi_jinja_text *text)
-{
-    static const char from[] = "\\'\"abfnrtv", to[] = "\\'\"\a\b\f\n\r\t\v";
-
-    for (size_t i = 0; i < n; i++) {
-        char bytes[4];
-        const char *simple;
-        uint32_t code;
-        size_t used;
-
-        if (s[i] != '\\' || i + 1 == n) {
-            if (mmi_jinja_text_append(&p->run, text, s + i, 1)) return 1;
-            continue;
-        }
-        i++;
-        simple = s[i] ? strchr(from, s[i]) : NULL;
-        if (s[i] == '\n') continue; /* a line that goes on */
-        if (simple) {
-            if (mmi_jinja_text_append(&p->run, text, to + (simple - from), 1)) return 1;
-        } else if (s[i] == 'x' || s[i] == 'u' || s[i] == 'U' || (s[i] >= '0' && s[i] <= '7')) {
-            if (escape_code(s + i, n - i, &code, &used)) return fail_at(p, p->line, "a malformed escape, or a surrogate, in a string");
-            if (mmi_jinja_text_append(&p->run, text, bytes, mmi_utf8_encode(code, bytes))) return 1;
-            i += used - 1;
-        } else if (s[i] == 'N') {
-            return fail_at(p, p->line, "\\N{...} in a string is not supported");
-        } else if (mmi_jinja_text_append(&p->run, text, s + i - 1, 2)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int lex_string(parser *p, token *t)
-{
-    size_t end = p->at + 1;
-    int escapes = 0;
-    mmi_jinja_text text = {0};
-
-    while (end < p->size && p->source[end] != p->source[p->at]) {
-        escapes |= p->source[end] == '\\';
-        end += p->source[end] == '\\' ? 2 : 1;
-    }
-    if (end >= p->size) return fail_at(p, p->line, "a string without its closing quote");
-    t->kind = T_STRING;
-    if (!escapes) {
-        if (mmi_jinja_string_wrap(&p->run, p->source + p->at + 1, end - p->at - 1, &t->value)) return 1;
-    } else if (unescape(p, p->source + p->at + 1, end - p->at - 1, &text) || mmi_jinja_string_of_text(&p->run, &text, &t->value)) {
-        return 1;
-    }
-    move_to(p, end + 1);
-    return 0;
-}
-
-static int lex_operator(parser *p, token *t)
-{
-    static const struct {
-        char text[3];
-        operator_code code;
-    } twos[] = {{"//", OP_FLOOR_DIVIDE}, {"**", OP_POWER}, {"==", OP_EQ}, {"!=", OP_NE}, {">=", OP_GE}, {"<=", OP_LE}};
-    char c = p->source[p->at];
-
-    t->kind = T_OPERATOR;
-    for (size_t i = 0; i < sizeof twos / sizeof *twos; i++)
-        if (looking_at(p, p->at, twos[i].text)) {
-            t->op = (int)twos[i].code;
-            p->at += 2;
-            return 0;
-        }
-    if (!c || !strchr("+-/*%~[](){}><=.:|,;", c)) return fail_at(p, p->line, "a character that no expression has");
-    t->op = c;
-    p->at++;
-    if (c == '(' || c == '[' || c == '{') {
-        if (p->open == MMI_JINJA_MAX_NESTING) {
-            p->run.line = p->line;
-            return mmi_jinja_fail(&p->run, MM_E_LIMIT, "brackets are nested more than %d levels deep", MMI_JINJA_MAX_NESTING);
-        }
-        p->closers[p->open++] = c == '(' ? ')' : c == '[' ? ']' : '}';
-    } else if (c == ')' || c == ']' || c == '}') {
-        if (!p->open || p->closers[--p->open] != c) return fail_at(p, p->line, "a closing bracket that closes none");
-    }
-    return 0;
-}
-
-static int lex(parser *p, token *t)
-{
-    size_t end;
-
-    memset(t, 0, sizeof *t);
-    if (p->mode == IN_DATA) return lex_data(p, t);
-    for (;;) {
-        end = match_tag_end(p);
-        if (end) break;
-        end = skip_space(p, p->at);
-        if (end == p->at) break;
-        move_to(p, end);
-    }
-    t->line = p->line;
-    if (p->at == p->size) return 0; /* T_EOF */
-    if (end > p->at) {
-        t->kind = p->mode == IN_PRINT ? T_PRINT_END : T_BLOCK_END;
-        p->mode = IN_DATA;
-        move_to(p, end);
-        return 0;
-    }
-    if (is_digit(p->source[p->at])) return lex_number(p, t);
-    if (p->source[p->at] == '"' || p->source[p->at] == '\'') return lex_string(p, t);
-    if (!is_name_char(p->source[p->at])) return lex_operator(p, t);
-    t->kind = T_NAME;
-    t->text = p->source + p->at;
-    while (p->at < p->size && is_name_char(p->source[p->at])) p->at++;
-    t->size = (size_t)(p->source + p->at - t->text);
-    return 0;
-}
-
 /* ---- tokens as the parser sees them ---- */
 
 static int advance(parser *p)
@@ -463,25 +37,25 @@ static int advance(parser *p)
         p->has_ahead = 0;
         return 0;
     }
-    return lex(p, &p->current);
+    return mmi_jinja_lex(&p->lexer, &p->current);
 }
 
 static int is_name_token(const token *t, const char *name)
 {
-    return t->kind == T_NAME && strlen(name) == t->size && memcmp(name, t->text, t->size) == 0;
+    return t->kind == MMI_TOKEN_NAME && strlen(name) == t->size && memcmp(name, t->text, t->size) == 0;
 }
 
 static int at_name(const parser *p, const char *name) { return is_name_token(&p->current, name); }
-static int at_op(const parser *p, int op) { return p->current.kind == T_OPERATOR && p->current.op == op; }
+static int at_op(const parser *p, int op) { return p->current.kind == MMI_TOKEN_OPERATOR && p->current.op == op; }
 
 /* Whether the next token but one is `op` (or, with op 0, the name). Nonzero on failure. */
 static int look_ahead(parser *p, int op, const char *name, int *out)
 {
     if (!p->has_ahead) {
-        if (lex(p, &p->ahead)) return 1;
+        if (mmi_jinja_lex(&p->lexer, &p->ahead)) return 1;
         p->has_ahead = 1;
     }
-    *out = op ? p->ahead.kind == T_OPERATOR && p->ahead.op == op : is_name_token(&p->ahead, name);
+    *out = op ? p->ahead.kind == MMI_TOKEN_OPERATOR && p->ahead.op == op : is_name_token(&p->ahead, name);
     return 0;
 }
 
@@ -491,13 +65,13 @@ static int unexpected(parser *p, const char *expected)
         "the end of the template", "text", "{{", "}}", "{%", "%}", "", "a string", "an integer", "a number", ""};
     const token *t = &p->current;
 
-    p->run.line = t->line;
-    if (t->kind == T_NAME)
-        return mmi_jinja_fail(&p->run, MM_E_FORMAT, "'%.*s' stands where %s is expected", (int)(t->size < 60 ? t->size : 60), t->text,
+    p->lexer.run.line = t->line;
+    if (t->kind == MMI_TOKEN_NAME)
+        return mmi_jinja_fail(&p->lexer.run, MM_E_FORMAT, "'%.*s' stands where %s is expected", (int)(t->size < 60 ? t->size : 60), t->text,
                               expected);
-    if (t->kind == T_OPERATOR && t->op < 256)
-        return mmi_jinja_fail(&p->run, MM_E_FORMAT, "'%c' stands where %s is expected", t->op, expected);
-    return mmi_jinja_fail(&p->run, MM_E_FORMAT, "%s stands where %s is expected", t->kind == T_OPERATOR ? "an operator" : kinds[t->kind],
+    if (t->kind == MMI_TOKEN_OPERATOR && t->op < 256)
+        return mmi_jinja_fail(&p->lexer.run, MM_E_FORMAT, "'%c' stands where %s is expected", t->op, expected);
+    return mmi_jinja_fail(&p->lexer.run, MM_E_FORMAT, "%s stands where %s is expected", t->kind == MMI_TOKEN_OPERATOR ? "an operator" : kinds[t->kind],
                           expected);
 }
 
@@ -507,7 +81,7 @@ static int expect_op(parser *p, char op)
     return at_op(p, op) ? advance(p) : unexpected(p, expected);
 }
 
-static int expect_block_end(parser *p) { return p->current.kind == T_BLOCK_END ? advance(p) : unexpected(p, "%}"); }
+static int expect_block_end(parser *p) { return p->current.kind == MMI_TOKEN_BLOCK_END ? advance(p) : unexpected(p, "%}"); }
 
 /* ---- nodes ---- */
 
@@ -516,11 +90,11 @@ static node *make(parser *p, mmi_jinja_node_kind kind, uint32_t line)
     node *n;
 
     if (p->nodes++ == MMI_JINJA_MAX_NODES) {
-        p->run.line = line;
-        (void)mmi_jinja_fail(&p->run, MM_E_LIMIT, "the template has more than %d parts", MMI_JINJA_MAX_NODES);
+        p->lexer.run.line = line;
+        (void)mmi_jinja_fail(&p->lexer.run, MM_E_LIMIT, "the template has more than %d parts", MMI_JINJA_MAX_NODES);
         return NULL;
     }
-    n = mmi_jinja_alloc(&p->run, 1, sizeof *n);
+    n = mmi_jinja_alloc(&p->lexer.run, 1, sizeof *n);
     if (!n) return NULL;
     memset(n, 0, sizeof *n);
     n->kind = kind;
@@ -534,8 +108,8 @@ static int lift(parser *p, node *parent, const node *child)
     if (!child || child->height < parent->height) return 0;
     parent->height = child->height + 1;
     if (parent->height <= MMI_JINJA_MAX_HEIGHT) return 0;
-    p->run.line = parent->line;
-    return mmi_jinja_fail(&p->run, MM_E_LIMIT, "an expression or block has more than %d levels", MMI_JINJA_MAX_HEIGHT);
+    p->lexer.run.line = parent->line;
+    return mmi_jinja_fail(&p->lexer.run, MM_E_LIMIT, "an expression or block has more than %d levels", MMI_JINJA_MAX_HEIGHT);
 }
 
 static int lift_list(parser *p, node *parent, const node *list)
@@ -556,8 +130,8 @@ static void add_node(node_list *list, node *n)
 static int enter(parser *p)
 {
     if (++p->depth <= MMI_JINJA_MAX_NESTING) return 0;
-    p->run.line = p->current.line;
-    return mmi_jinja_fail(&p->run, MM_E_LIMIT, "the template is nested more than %d levels deep", MMI_JINJA_MAX_NESTING);
+    p->lexer.run.line = p->current.line;
+    return mmi_jinja_fail(&p->lexer.run, MM_E_LIMIT, "the template is nested more than %d levels deep", MMI_JINJA_MAX_NESTING);
 }
 
 static node *make_unary(parser *p, mmi_jinja_node_kind kind, uint32_t line, node *a)
@@ -594,15 +168,15 @@ static int intern(parser *p, const char *text, size_t size, uint32_t *out)
     }
     if (p->name_count == p->name_capacity) {
         size_t capacity = p->name_capacity ? p->name_capacity * 2 : 32;
-        const mmi_jinja_string **names = mmi_jinja_alloc(&p->run, capacity, sizeof *names);
+        const mmi_jinja_string **names = mmi_jinja_alloc(&p->lexer.run, capacity, sizeof *names);
         if (!names) return 1;
         if (p->name_count) memcpy(names, p->names, p->name_count * sizeof *names);
         p->names = names;
         p->name_capacity = capacity;
     }
-    if (mmi_jinja_string_wrap(&p->run, text, size, &s)) return 1;
-    if (mmi_hash_map_put(p->run.ctx, &p->name_map, text, size, (int64_t)p->name_count, NULL)) {
-        p->run.status = MM_E_NOMEM;
+    if (mmi_jinja_string_wrap(&p->lexer.run, text, size, &s)) return 1;
+    if (mmi_hash_map_put(p->lexer.run.ctx, &p->name_map, text, size, (int64_t)p->name_count, NULL)) {
+        p->lexer.run.status = MM_E_NOMEM;
         return 1;
     }
     p->names[p->name_count] = s.as.string;
@@ -632,7 +206,7 @@ static node *parse_binary(parser *p, int least);
 
 static int at_tuple_end(const parser *p, const char *extra)
 {
-    return p->current.kind == T_PRINT_END || p->current.kind == T_BLOCK_END || at_op(p, ')') || (extra && at_name(p, extra));
+    return p->current.kind == MMI_TOKEN_PRINT_END || p->current.kind == MMI_TOKEN_BLOCK_END || at_op(p, ')') || (extra && at_name(p, extra));
 }
 
 /* One expression, or several with commas: a tuple. */
@@ -688,10 +262,10 @@ static node *parse_string(parser *p)
     mmi_jinja_value all = p->current.value;
     node *n = make_const(p, all);
 
-    while (n && p->current.kind == T_STRING) { /* 'a' 'b' */
-        if (mmi_jinja_string_concat(&p->run, all, p->current.value, &all) || advance(p)) return NULL;
+    while (n && p->current.kind == MMI_TOKEN_STRING) { /* 'a' 'b' */
+        if (mmi_jinja_string_concat(&p->lexer.run, all, p->current.value, &all) || advance(p)) return NULL;
         /* without the room of a concatenation, into which a render would write */
-        if (mmi_jinja_string_wrap(&p->run, all.as.string->data, all.as.string->size, &n->value)) return NULL;
+        if (mmi_jinja_string_wrap(&p->lexer.run, all.as.string->data, all.as.string->size, &n->value)) return NULL;
     }
     return n;
 }
@@ -702,14 +276,14 @@ static node *parse_primary(parser *p)
     node *n;
 
     switch (p->current.kind) {
-    case T_NAME:
+    case MMI_TOKEN_NAME:
         if (at_name(p, "true") || at_name(p, "True")) return make_const(p, mmi_jinja_bool(1));
         if (at_name(p, "false") || at_name(p, "False")) return make_const(p, mmi_jinja_bool(0));
         if (at_name(p, "none") || at_name(p, "None")) return make_const(p, mmi_jinja_none);
         return make_name(p);
-    case T_STRING: return parse_string(p);
-    case T_INT:
-    case T_FLOAT: return make_const(p, p->current.value);
+    case MMI_TOKEN_STRING: return parse_string(p);
+    case MMI_TOKEN_INT:
+    case MMI_TOKEN_FLOAT: return make_const(p, p->current.value);
     default: break;
     }
     if (at_op(p, '(')) {
@@ -735,18 +309,18 @@ static int parse_arguments(parser *p, node *call)
 
         if (list.count && expect_op(p, ',')) return 1;
         if (at_op(p, ')')) break;
-        if (at_op(p, '*') || at_op(p, OP_POWER)) return fail_at(p, p->current.line, "arguments by * or ** are not supported");
-        if (p->current.kind == T_NAME && look_ahead(p, '=', NULL, &is_keyword)) return 1;
+        if (at_op(p, '*') || at_op(p, MMI_OP_POWER)) return mmi_jinja_fail_at(&p->lexer, p->current.line, "arguments by * or ** are not supported");
+        if (p->current.kind == MMI_TOKEN_NAME && look_ahead(p, '=', NULL, &is_keyword)) return 1;
         if (is_keyword) {
             keywords = 1;
             n = make(p, MMI_JINJA_KEYWORD, p->current.line);
-            if (!n || mmi_jinja_string_wrap(&p->run, p->current.text, p->current.size, &n->value) || advance(p) || advance(p)) return 1;
+            if (!n || mmi_jinja_string_wrap(&p->lexer.run, p->current.text, p->current.size, &n->value) || advance(p) || advance(p)) return 1;
             value = parse_expression(p);
             if (!value) return 1;
             n->a = value;
             if (lift(p, n, value)) return 1;
         } else {
-            if (keywords) return fail_at(p, p->current.line, "an argument by position behind one by name");
+            if (keywords) return mmi_jinja_fail_at(&p->lexer, p->current.line, "an argument by position behind one by name");
             n = parse_expression(p);
             if (!n) return 1;
         }
@@ -786,16 +360,16 @@ static node *parse_attribute(parser *p, node *object, uint32_t line)
 {
     node *n;
 
-    if (p->current.kind == T_INT) {
+    if (p->current.kind == MMI_TOKEN_INT) {
         node *index = make_const(p, p->current.value);
         return index ? make_binary(p, MMI_JINJA_ITEM, line, object, index) : NULL;
     }
-    if (p->current.kind != T_NAME) {
+    if (p->current.kind != MMI_TOKEN_NAME) {
         (void)unexpected(p, "a name or number");
         return NULL;
     }
     n = make_unary(p, MMI_JINJA_ATTRIBUTE, line, object);
-    return !n || mmi_jinja_string_wrap(&p->run, p->current.text, p->current.size, &n->value) || advance(p) ? NULL : n;
+    return !n || mmi_jinja_string_wrap(&p->lexer.run, p->current.text, p->current.size, &n->value) || advance(p) ? NULL : n;
 }
 
 static node *parse_call(parser *p, node *callee)
@@ -825,12 +399,12 @@ static node *parse_named_call(parser *p, mmi_jinja_node_kind kind, node *object)
 {
     node *n;
 
-    if (p->current.kind != T_NAME) {
+    if (p->current.kind != MMI_TOKEN_NAME) {
         (void)unexpected(p, kind == MMI_JINJA_FILTER ? "the name of a filter" : "the name of a test");
         return NULL;
     }
     n = make_unary(p, kind, p->current.line, object);
-    if (!n || mmi_jinja_string_wrap(&p->run, p->current.text, p->current.size, &n->value)) return NULL;
+    if (!n || mmi_jinja_string_wrap(&p->lexer.run, p->current.text, p->current.size, &n->value)) return NULL;
     n->builtin = kind == MMI_JINJA_FILTER ? (const void *)mmi_jinja_filter_find(p->current.text, p->current.size)
                                           : (const void *)mmi_jinja_test_find(p->current.text, p->current.size);
     if (advance(p)) return NULL;
@@ -856,11 +430,11 @@ static node *parse_test(parser *p, node *object)
     n = parse_named_call(p, MMI_JINJA_TEST, object);
     if (!n) return NULL;
     if (!n->list &&
-        (p->current.kind == T_NAME || p->current.kind == T_STRING || p->current.kind == T_INT || p->current.kind == T_FLOAT ||
+        (p->current.kind == MMI_TOKEN_NAME || p->current.kind == MMI_TOKEN_STRING || p->current.kind == MMI_TOKEN_INT || p->current.kind == MMI_TOKEN_FLOAT ||
          at_op(p, '[') || at_op(p, '{')) &&
         !at_name(p, "else") && !at_name(p, "or") && !at_name(p, "and")) {
         if (at_name(p, "is")) {
-            (void)fail_at(p, line, "tests with `is` in a row");
+            (void)mmi_jinja_fail_at(&p->lexer, line, "tests with `is` in a row");
             return NULL;
         }
         argument = parse_postfix(p, parse_primary(p)); /* x is divisibleby 3 */
@@ -907,24 +481,24 @@ static int binary_operator(parser *p, int *level, mmi_jinja_node_kind *kind)
     static const struct {
         int op, level;
         mmi_jinja_node_kind kind;
-    } table[] = {{OP_EQ, LEVEL_COMPARE, MMI_JINJA_COMPARE_EQ},
-                 {OP_NE, LEVEL_COMPARE, MMI_JINJA_COMPARE_NE},
+    } table[] = {{MMI_OP_EQ, LEVEL_COMPARE, MMI_JINJA_COMPARE_EQ},
+                 {MMI_OP_NE, LEVEL_COMPARE, MMI_JINJA_COMPARE_NE},
                  {'<', LEVEL_COMPARE, MMI_JINJA_COMPARE_LT},
-                 {OP_LE, LEVEL_COMPARE, MMI_JINJA_COMPARE_LE},
+                 {MMI_OP_LE, LEVEL_COMPARE, MMI_JINJA_COMPARE_LE},
                  {'>', LEVEL_COMPARE, MMI_JINJA_COMPARE_GT},
-                 {OP_GE, LEVEL_COMPARE, MMI_JINJA_COMPARE_GE},
+                 {MMI_OP_GE, LEVEL_COMPARE, MMI_JINJA_COMPARE_GE},
                  {'+', LEVEL_ADD, MMI_JINJA_ADD},
                  {'-', LEVEL_ADD, MMI_JINJA_SUBTRACT},
                  {'~', LEVEL_CONCAT, MMI_JINJA_CONCAT},
                  {'*', LEVEL_MULTIPLY, MMI_JINJA_MULTIPLY},
                  {'/', LEVEL_MULTIPLY, MMI_JINJA_DIVIDE},
-                 {OP_FLOOR_DIVIDE, LEVEL_MULTIPLY, MMI_JINJA_FLOOR_DIVIDE},
+                 {MMI_OP_FLOOR_DIVIDE, LEVEL_MULTIPLY, MMI_JINJA_FLOOR_DIVIDE},
                  {'%', LEVEL_MULTIPLY, MMI_JINJA_MODULO},
-                 {OP_POWER, LEVEL_POWER, MMI_JINJA_POWER}};
+                 {MMI_OP_POWER, LEVEL_POWER, MMI_JINJA_POWER}};
     int is_not_in = 0;
 
     *level = 0;
-    if (p->current.kind == T_OPERATOR) {
+    if (p->current.kind == MMI_TOKEN_OPERATOR) {
         for (size_t i = 0; i < sizeof table / sizeof *table; i++)
             if (table[i].op == p->current.op) {
                 *level = table[i].level;
@@ -932,7 +506,7 @@ static int binary_operator(parser *p, int *level, mmi_jinja_node_kind *kind)
             }
         return 0;
     }
-    if (p->current.kind != T_NAME) return 0;
+    if (p->current.kind != MMI_TOKEN_NAME) return 0;
     if (at_name(p, "or"))
         *level = LEVEL_OR, *kind = MMI_JINJA_OR;
     else if (at_name(p, "and"))
@@ -1045,7 +619,7 @@ static node *parse_target(parser *p, int spaces)
             n = advance(p) ? NULL : parse_target(p, spaces);
             if (!n || expect_op(p, ')')) return NULL;
         } else {
-            if (p->current.kind != T_NAME || at_name(p, "true") || at_name(p, "false") || at_name(p, "none") || at_name(p, "True") ||
+            if (p->current.kind != MMI_TOKEN_NAME || at_name(p, "true") || at_name(p, "false") || at_name(p, "none") || at_name(p, "True") ||
                 at_name(p, "False") || at_name(p, "None")) {
                 (void)unexpected(p, "a name to assign to");
                 return NULL;
@@ -1056,7 +630,7 @@ static node *parse_target(parser *p, int spaces)
                 n = advance(p) ? NULL : parse_attribute(p, n, line);
                 if (!n) return NULL;
                 if (n->kind != MMI_JINJA_ATTRIBUTE) {
-                    (void)fail_at(p, line, "an assignment to an item");
+                    (void)mmi_jinja_fail_at(&p->lexer, line, "an assignment to an item");
                     return NULL;
                 }
             }
@@ -1126,7 +700,7 @@ static int parse_for(parser *p, node *n)
         n->c = advance(p) ? NULL : parse_expression(p);
         if (!n->c || lift(p, n, n->c)) return 1;
     }
-    if (at_name(p, "recursive")) return fail_at(p, n->line, "recursive loops are not supported");
+    if (at_name(p, "recursive")) return mmi_jinja_fail_at(&p->lexer, n->line, "recursive loops are not supported");
     p->loops++;
     if (parse_body(p, n, ends, &n->body)) return 1;
     p->loops--;
@@ -1166,7 +740,7 @@ static int parse_with(parser *p, node *n)
 {
     node_list targets = {0}, values = {0};
 
-    while (p->current.kind != T_BLOCK_END) {
+    while (p->current.kind != MMI_TOKEN_BLOCK_END) {
         node *target, *v;
         if (targets.count && expect_op(p, ',')) return 1;
         target = parse_target(p, 0);
@@ -1190,7 +764,7 @@ static int parse_signature(parser *p, node *n)
     while (!at_op(p, ')')) {
         node *parameter;
         if (list.count && expect_op(p, ',')) return 1;
-        if (p->current.kind != T_NAME) return unexpected(p, "the name of a parameter");
+        if (p->current.kind != MMI_TOKEN_NAME) return unexpected(p, "the name of a parameter");
         parameter = make_name(p);
         if (!parameter) return 1;
         if (at_op(p, '=')) {
@@ -1198,7 +772,7 @@ static int parse_signature(parser *p, node *n)
             parameter->a = advance(p) ? NULL : parse_expression(p);
             if (!parameter->a || lift(p, parameter, parameter->a)) return 1;
         } else if (defaults) {
-            return fail_at(p, n->line, "a parameter without default behind one with");
+            return mmi_jinja_fail_at(&p->lexer, n->line, "a parameter without default behind one with");
         }
         add_node(&list, parameter);
     }
@@ -1207,7 +781,7 @@ static int parse_signature(parser *p, node *n)
 
 static int parse_macro(parser *p, node *n)
 {
-    if (p->current.kind != T_NAME) return unexpected(p, "the name of a macro");
+    if (p->current.kind != MMI_TOKEN_NAME) return unexpected(p, "the name of a macro");
     if (intern(p, p->current.text, p->current.size, &n->name) || advance(p) || parse_signature(p, n)) return 1;
     return parse_closed_body(p, n, "endmacro");
 }
@@ -1217,14 +791,14 @@ static int parse_call_block(parser *p, node *n)
     if (at_op(p, '(') && parse_signature(p, n)) return 1;
     n->a = parse_expression(p);
     if (!n->a || lift(p, n, n->a)) return 1;
-    if (n->a->kind != MMI_JINJA_CALL) return fail_at(p, n->line, "{% call %} needs a call");
+    if (n->a->kind != MMI_JINJA_CALL) return mmi_jinja_fail_at(&p->lexer, n->line, "{% call %} needs a call");
     return parse_closed_body(p, n, "endcall");
 }
 
 static int parse_loop_control(parser *p, node *n)
 {
     (void)n;
-    return p->loops ? 0 : fail_at(p, p->current.line, "break or continue outside a loop");
+    return p->loops ? 0 : mmi_jinja_fail_at(&p->lexer, p->current.line, "break or continue outside a loop");
 }
 
 static int parse_generation(parser *p, node *n) { return parse_closed_body(p, n, "endgeneration"); }
@@ -1270,19 +844,19 @@ static int parse_statements(parser *p, node *owner, const char *const *ends, nod
     node *n;
 
     for (;;) {
-        if (p->current.kind == T_EOF) {
+        if (p->current.kind == MMI_TOKEN_EOF) {
             if (ends) return unexpected(p, ends[1] ? "the end of a block" : ends[0]);
             break;
         }
-        if (p->current.kind == T_DATA) {
+        if (p->current.kind == MMI_TOKEN_DATA) {
             n = make(p, MMI_JINJA_DATA, p->current.line);
-            if (!n || mmi_jinja_string_wrap(&p->run, p->current.text, p->current.size, &n->value) || advance(p)) return 1;
-        } else if (p->current.kind == T_PRINT_BEGIN) {
+            if (!n || mmi_jinja_string_wrap(&p->lexer.run, p->current.text, p->current.size, &n->value) || advance(p)) return 1;
+        } else if (p->current.kind == MMI_TOKEN_PRINT_BEGIN) {
             n = make(p, MMI_JINJA_PRINT, p->current.line);
             if (!n || advance(p)) return 1;
             n->a = parse_tuple(p, 1, 0, NULL);
             if (!n->a || lift(p, n, n->a)) return 1;
-            if (p->current.kind != T_PRINT_END) return unexpected(p, "}}");
+            if (p->current.kind != MMI_TOKEN_PRINT_END) return unexpected(p, "}}");
             if (advance(p)) return 1;
         } else {
             if (advance(p)) return 1; /* {% */
@@ -1307,21 +881,6 @@ static int parse_body(parser *p, node *owner, const char *const *ends, node **ou
 
 /* ---- the whole ---- */
 
-/* A copy with \n for every line break and without the last one. */
-static int copy_source(parser *p, const char *text, size_t n)
-{
-    char *copy = mmi_jinja_alloc(&p->run, n, 1);
-
-    if (!copy) return 1;
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == '\r' && i + 1 < n && text[i + 1] == '\n') continue;
-        copy[p->size++] = text[i] == '\r' ? '\n' : text[i];
-    }
-    if (p->size && copy[p->size - 1] == '\n') p->size--;
-    p->source = copy;
-    return 0;
-}
-
 mm_status mmi_jinja_parse(mm_context *ctx, const char *text, size_t n, mmi_jinja_program *out)
 {
     parser p;
@@ -1330,24 +889,23 @@ mm_status mmi_jinja_parse(mm_context *ctx, const char *text, size_t n, mmi_jinja
 
     memset(out, 0, sizeof *out);
     memset(&p, 0, sizeof p);
-    p.run.ctx = ctx;
-    p.run.arena.limit = MMI_JINJA_MAX_MEMORY;
-    p.run.steps = MMI_JINJA_MAX_STEPS;
-    p.line = 1;
+    p.lexer.run.ctx = ctx;
+    p.lexer.run.arena.limit = MMI_JINJA_MAX_MEMORY;
+    p.lexer.run.steps = MMI_JINJA_MAX_STEPS;
     if (n > MMI_JINJA_MAX_TEMPLATE)
         return mmi_fail(ctx, MM_E_LIMIT, "the chat template has %zu bytes, more than %d", n, MMI_JINJA_MAX_TEMPLATE);
     bad = mmi_utf8_valid(text, n);
     if (bad < n) return mmi_fail(ctx, MM_E_FORMAT, "the chat template is not UTF-8 at byte %zu", bad);
 
-    if (copy_source(&p, text, n) || intern(&p, "loop", 4, &out->loop_name) || intern(&p, "caller", 6, &out->caller_name) || advance(&p) ||
+    if (mmi_jinja_lexer_begin(&p.lexer, text, n) || intern(&p, "loop", 4, &out->loop_name) || intern(&p, "caller", 6, &out->caller_name) || advance(&p) ||
         parse_statements(&p, NULL, NULL, &body)) {
-        mmi_arena_clear(&p.run.arena);
+        mmi_arena_clear(&p.lexer.run.arena);
     } else {
-        out->arena = p.run.arena;
+        out->arena = p.lexer.run.arena;
         out->body = body;
         out->names = p.names;
         out->name_count = p.name_count;
     }
     mmi_hash_map_clear(&p.name_map);
-    return p.run.status;
+    return p.lexer.run.status;
 }

@@ -1,4 +1,4 @@
-/* From the text of a chat template to a tree: the lexer and parser of the Jinja2 subset, with trim_blocks and lstrip_blocks.
+/* From the text of a chat template to a tree: the parser of the Jinja2 subset, over the tokens of jinja_lexer.h.
  * Depth, size and number of nodes are bounded here, so that walking the tree needs no further care.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_JINJA_PARSER_H
@@ -13,7 +13,6 @@
 enum {
     MMI_JINJA_MAX_TEMPLATE = 1 << 20, /* bytes */
     MMI_JINJA_MAX_NODES = 1 << 17,
-    MMI_JINJA_MAX_NESTING = 100,      /* brackets and blocks while parsing */
     MMI_JINJA_MAX_HEIGHT = 200        /* of the tree: a + b + c ... is as high as it is long */
 };
 
