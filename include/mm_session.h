@@ -105,8 +105,8 @@ MM_API mm_status mm_session_append_audio(mm_session *session, const mm_audio *au
  * keys and values. Returns as mm_session_append_text and mm_session_append_image. Since 0.2. */
 MM_API mm_status mm_session_set_text(mm_session *session, const char *text);
 
-/* Make the session hold exactly these tokens: the longest common beginning with what it holds is kept with its keys and values.
- * Returns as mm_session_append_tokens. Since 0.1. */
+/* Make the session hold exactly these tokens (of an encoder-decoder, its answer): the longest common beginning with what it holds is kept with its keys,
+ * values and media. Media appended since the last text belong to placeholders behind it. Returns as mm_session_append_tokens. Since 0.1. */
 MM_API mm_status mm_session_set_tokens(mm_session *session, const int32_t *ids, size_t count);
 
 /* Drop tokens from the end until `length` are left. MM_OK or MM_E_ARGUMENT. Since 0.1. */

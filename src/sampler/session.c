@@ -445,12 +445,17 @@ static mm_status replace(mm_session *s, const int32_t *ids, size_t count, const 
 
 mm_status mmi_session_set_tokens(mm_session *s, const int32_t *ids, size_t count)
 {
+    mmi_placed_list placed = {0};
     size_t same = 0;
     mm_status st = check_tokens(s, ids, count, 0);
 
-    while (same < count && same < s->tokens.count && ids[same] == s->tokens.data[same]) same++;
-    if (!st) st = mmi_session_rewind(s, same); /* media before the first difference stay where they are */
-    return st ? st : mmi_session_add(s, ids + same, count - same, NULL, 0);
+    while (same < count && same < s->tokens.count && ids[same] == s->tokens.data[same]) same++; /* media before stay where they are */
+    if (!st) st = mmi_session_place(s, ids + same, count - same, &placed);
+    if (!st) st = mmi_session_rewind(s, same);
+    if (!st) st = mmi_session_add(s, ids + same, count - same, placed.items, placed.count);
+    if (!st) mmi_encoded_list_clear(&s->waiting);
+    clear_placed(&placed);
+    return st;
 }
 
 /* A template of a model with a processor leaves the token that begins a text to the tokenizer, unless it writes it itself. */

@@ -274,7 +274,7 @@ size_t mmi_session_count_rows(const mm_session *s, mmi_modality modality, size_t
     size_t n = 0;
     for (size_t i = 0; i < s->placed.count; i++) {
         const mmi_placed *p = &s->placed.items[i];
-        if (p->of->medium.modality == modality) n += rows_before(s, p, first + count) - rows_before(s, p, first);
+        if (p->of->medium.modality == modality && p->end > first) n += rows_before(s, p, first + count) - rows_before(s, p, first);
     }
     return n;
 }
@@ -283,8 +283,10 @@ void mmi_session_gather_rows(const mm_session *s, mmi_modality modality, size_t 
 {
     for (size_t i = 0; i < s->placed.count; i++) {
         const mmi_placed *p = &s->placed.items[i];
-        size_t from = rows_before(s, p, first), to = rows_before(s, p, first + count), width = row_width(p->of->rows);
-        if (p->of->medium.modality != modality || from == to) continue;
+        size_t from, to, width = row_width(p->of->rows);
+        if (p->of->medium.modality != modality || p->end <= first) continue;
+        from = rows_before(s, p, first);
+        to = rows_before(s, p, first + count);
         memcpy(out, (const float *)mm_tensor_const_data(p->of->rows) + from * width, (to - from) * width * sizeof *out);
         out += (to - from) * width;
     }
