@@ -51,8 +51,27 @@ static void test_unit_range(void **state)
     assert_true(chi > 40);  /* and not too even */
 }
 
+/* Known answers of Random123, the authors' implementation. */
+static void test_counter_based(void **state)
+{
+    enum { N = 100000 };
+    double sum = 0, squares = 0;
+    (void)state;
+
+    assert_true(mmi_random_at(0, 0, 0) == 0xe169c58d6627e8d5u);
+    assert_true(mmi_random_at(UINT64_MAX, UINT64_MAX, UINT64_MAX) == 0x41c83b0e408f276du);
+    for (uint64_t i = 0; i < N; i++) {
+        double u = mmi_random_unit_at(7, i % 3, i), n = mmi_random_normal_at(7, 3, i);
+        assert_true(u >= 0 && u < 1);
+        sum += n;
+        squares += n * n;
+    }
+    assert_true(fabs(sum / N) < 5 / sqrt(N));
+    assert_true(fabs(squares / N - 1) < 5 * sqrt(2.0 / N));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sequence), cmocka_unit_test(test_unit_range)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sequence), cmocka_unit_test(test_unit_range), cmocka_unit_test(test_counter_based)};
     return cmocka_run_group_tests_name("random", tests, NULL, NULL);
 }
