@@ -298,7 +298,7 @@ static void attention_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch
     size->shared = (size_t)k->shape[2] * (size_t)n->i[3] * MMI_KEY_BLOCK * (dim + value_dim) * sizeof(float);
 }
 
-static const mmi_op attention_op = {"attention", run_attention, attention_scratch, 0};
+static const mmi_op attention_op = {"attention", run_attention, attention_scratch, 0, NULL};
 
 static mmi_value attention(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec)
 {
@@ -412,7 +412,7 @@ static mm_status run_cross_store(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op cross_store_op = {"cross_store", run_cross_store, NULL, 0};
+static const mmi_op cross_store_op = {"cross_store", run_cross_store, NULL, 0, NULL};
 
 void mmi_cross_store(mmi_graph *g, size_t layer, mmi_value k, mmi_value v)
 {
@@ -466,7 +466,7 @@ static void across_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *s
     size->worker = mmi_attention_scratch(dim, dim) * sizeof(float);
 }
 
-static const mmi_op across_op = {"attention_across", run_across, across_scratch, 0};
+static const mmi_op across_op = {"attention_across", run_across, across_scratch, 0, NULL};
 
 mmi_value mmi_attention_across(mmi_graph *g, size_t layer, mmi_value q, const mmi_attention_spec *spec)
 {
@@ -497,7 +497,7 @@ static mm_status run_mask_bias(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op mask_bias_op = {"mask_bias", run_mask_bias, NULL, 0};
+static const mmi_op mask_bias_op = {"mask_bias", run_mask_bias, NULL, 0, NULL};
 
 mmi_value mmi_mask_bias(mmi_graph *g, mmi_value mask)
 {
@@ -526,7 +526,7 @@ static mm_status run_prefix_bias(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op prefix_bias_op = {"prefix_bias", run_prefix_bias, NULL, 0};
+static const mmi_op prefix_bias_op = {"prefix_bias", run_prefix_bias, NULL, 0, NULL};
 
 mmi_value mmi_prefix_bias(mmi_graph *g, mmi_value types, mmi_value mask, int64_t window)
 {

@@ -40,7 +40,7 @@ static mm_status run_similarity(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op similarity_op = {"similarity", run_similarity, NULL, 0};
+static const mmi_op similarity_op = {"similarity", run_similarity, NULL, 0, NULL};
 
 mmi_value mmi_similarity(mmi_graph *g, mmi_value a, mmi_value b, mmi_value log_scale, mmi_value bias)
 {
@@ -82,7 +82,7 @@ static mm_status run_masked_error(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op masked_error_op = {"masked_error", run_masked_error, NULL, 0};
+static const mmi_op masked_error_op = {"masked_error", run_masked_error, NULL, 0, NULL};
 
 mmi_value mmi_masked_error(mmi_graph *g, mmi_value x, mmi_value y, float y_scale, mmi_value mask)
 {

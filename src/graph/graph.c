@@ -33,6 +33,7 @@ void mmi_graph_destroy(mmi_graph *g)
     for (size_t i = 0; i < g->n_values; i++)
         if (g->values[i].owned) mmi_free(g->values[i].data);
     mmi_free(g->nodes);
+    mmi_free(g->boundaries);
     mmi_free(g->values);
     mmi_free(g->arena);
     mmi_free(g->shared);
@@ -180,6 +181,16 @@ void mmi_graph_output(mmi_graph *g, const char *name, mmi_value v)
     if (g->status || !v) return;
     g->values[v].name = name;
     g->values[v].is_output = 1;
+}
+
+void mmi_graph_boundary(mmi_graph *g)
+{
+    if (g->status || !g->trains) return;
+    if (mmi_grow(g->ctx, (void **)&g->boundaries, &g->boundaries_capacity, g->n_boundaries, sizeof *g->boundaries)) {
+        g->status = MM_E_NOMEM;
+        return;
+    }
+    g->boundaries[g->n_boundaries++] = g->n_nodes;
 }
 
 const mmi_value_info *mmi_graph_look(const mmi_graph *g, mmi_value v) { return &g->values[v]; }

@@ -25,6 +25,7 @@ typedef int32_t mmi_value; /* 0: none */
 typedef struct mmi_graph mmi_graph;
 typedef struct mmi_node mmi_node;
 typedef struct mmi_run mmi_run;
+typedef struct mmi_op mmi_op;
 
 typedef enum { MMI_VALUE_INPUT, MMI_VALUE_WEIGHT, MMI_VALUE_NODE, MMI_VALUE_VIEW } mmi_value_kind;
 
@@ -50,12 +51,13 @@ typedef struct {
     size_t shared, worker;
 } mmi_scratch;
 
-typedef struct mmi_op {
+struct mmi_op {
     const char *name;
     mm_status (*run)(mmi_run *run, const mmi_node *node);
     void (*scratch)(const mmi_graph *g, const mmi_node *node, mmi_scratch *size); /* NULL: none */
     int in_place; /* the output may take the memory of input 0 when that dies here and has the same size */
-} mmi_op;
+    void (*gradient)(mmi_graph *g, const mmi_node *node, mmi_value dy); /* see grad.h; NULL: its output does not hang smoothly on its inputs */
+};
 
 enum { MMI_NODE_PARAMS = 8 };
 
@@ -76,6 +78,10 @@ struct mmi_graph {
     size_t n_values, values_capacity;
     mmi_node *nodes;
     size_t n_nodes, nodes_capacity;
+    int trains;                       /* set before building: what a gradient needs is kept apart (grad.h) */
+    size_t *boundaries;               /* nodes before which a block begins: mmi_graph_boundary */
+    size_t n_boundaries, boundaries_capacity;
+    struct mmi_gradients *gradients;  /* while they are appended */
     /* after plan */
     size_t arena_bytes, shared_bytes, worker_bytes;
     char *arena, *shared, *workers; /* taken at the first run */
@@ -106,6 +112,8 @@ mmi_value mmi_graph_weight(mmi_graph *g, const mmi_weight *w); /* NULL weight: v
 /* Elements that are known while building, f32 or i32: an input that the graph keeps. *data is to be filled; NULL after a failure. */
 mmi_value mmi_graph_constant(mmi_graph *g, int32_t dtype, int32_t rank, const int64_t *shape, void **data);
 void mmi_graph_output(mmi_graph *g, const char *name, mmi_value v);
+/* Here a block of the model ends: while it trains with checkpoints, what happens between two such places is computed again (arXiv:1604.06174). */
+void mmi_graph_boundary(mmi_graph *g);
 
 /* For op files. A node with a contiguous output of this dtype and shape; NULL after a failure. */
 mmi_node *mmi_graph_node(mmi_graph *g, const mmi_op *op, const mmi_value *inputs, size_t n_inputs, int32_t dtype, int32_t rank,

@@ -67,7 +67,7 @@ static void argsort_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *
     size->worker = 2 * (size_t)mmi_graph_look(g, n->inputs[0])->shape[1] * sizeof(keyed);
 }
 
-static const mmi_op argsort_op = {"argsort", run_argsort, argsort_scratch, 0};
+static const mmi_op argsort_op = {"argsort", run_argsort, argsort_scratch, 0, NULL};
 
 mmi_value mmi_argsort(mmi_graph *g, mmi_value x)
 {
@@ -101,7 +101,7 @@ static mm_status run_gather(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op gather_op = {"gather", run_gather, NULL, 0};
+static const mmi_op gather_op = {"gather", run_gather, NULL, 0, NULL};
 
 mmi_value mmi_gather(mmi_graph *g, mmi_value x, mmi_value ids)
 {
@@ -132,7 +132,7 @@ static mm_status run_at_least(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op at_least_op = {"at_least", run_at_least, NULL, 0};
+static const mmi_op at_least_op = {"at_least", run_at_least, NULL, 0, NULL};
 
 mmi_value mmi_at_least(mmi_graph *g, mmi_value x, int64_t bound)
 {
@@ -174,7 +174,7 @@ static mm_status run_find_token(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op find_token_op = {"find_token", run_find_token, NULL, 0};
+static const mmi_op find_token_op = {"find_token", run_find_token, NULL, 0, NULL};
 
 mmi_value mmi_find_token(mmi_graph *g, mmi_value ids, mmi_value segments, mmi_find_rule rule, int64_t token)
 {

@@ -9,7 +9,9 @@
 #include "blas.h"
 #include "dtype.h"
 #include "float_linear.h"
+#include "linear_gradient.h"
 #include "quant_pack.h"
+#include "row_ops.h"
 #include "shape_ops.h"
 #include "size.h"
 
@@ -176,7 +178,13 @@ static void linear_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *s
     }
 }
 
-static const mmi_op linear_op = {"linear", run_linear, linear_scratch, 0};
+static void linear_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    size_t parts = (size_t)n->i[1];
+    mmi_linear_gradient(g, n->inputs[0], n->inputs + 1, n->inputs + 1 + parts, parts, dy);
+}
+
+static const mmi_op linear_op = {"linear", run_linear, linear_scratch, 0, linear_gradient};
 
 mmi_value mmi_linear_parts(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_activation act)
 {
@@ -207,9 +215,9 @@ mmi_value mmi_linear_parts(mmi_graph *g, mmi_value x, const mmi_value *w, const 
     shape[v->rank - 1] = columns;
     n = mmi_graph_node(g, &linear_op, in, 1 + 2 * parts, MM_DTYPE_F32, v->rank, shape);
     if (!n) return 0;
-    n->i[0] = act;
+    n->i[0] = g->trains ? MMI_ACT_NONE : act;
     n->i[1] = (int64_t)parts;
-    return n->output;
+    return g->trains && act ? mmi_activate(g, n->output, act) : n->output;
 }
 
 mmi_value mmi_linear(mmi_graph *g, mmi_value x, mmi_value w, mmi_value b, mmi_activation act)

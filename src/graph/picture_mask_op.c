@@ -47,7 +47,7 @@ static void picture_mask_scratch(const mmi_graph *g, const mmi_node *n, mmi_scra
     size->shared = (size_t)mmi_graph_look(g, n->output)->shape[2] * sizeof(int32_t);
 }
 
-static const mmi_op picture_mask_op = {"picture_mask", run_picture_mask, picture_mask_scratch, 0};
+static const mmi_op picture_mask_op = {"picture_mask", run_picture_mask, picture_mask_scratch, 0, NULL};
 
 mmi_value mmi_picture_mask(mmi_graph *g, mmi_value ids, int32_t token, mmi_value tiles, mmi_value kinds)
 {
@@ -102,8 +102,8 @@ static mm_status run_picture_seen(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op picture_bias_op = {"picture_bias", run_picture_bias, NULL, 0};
-static const mmi_op picture_seen_op = {"picture_seen", run_picture_seen, NULL, 0};
+static const mmi_op picture_bias_op = {"picture_bias", run_picture_bias, NULL, 0, NULL};
+static const mmi_op picture_seen_op = {"picture_seen", run_picture_seen, NULL, 0, NULL};
 
 mmi_value mmi_picture_bias(mmi_graph *g, mmi_value mask, int64_t rows)
 {
@@ -144,7 +144,7 @@ static mm_status run_tile_bias(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op tile_bias_op = {"tile_bias", run_tile_bias, NULL, 0};
+static const mmi_op tile_bias_op = {"tile_bias", run_tile_bias, NULL, 0, NULL};
 
 mmi_value mmi_tile_bias(mmi_graph *g, mmi_value tiles, int64_t rows, int64_t patches)
 {

@@ -123,8 +123,8 @@ static void resize_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *s
     size->worker = (tap_room(in->shape[0]) + tap_room(in->shape[1])) * sizeof(float);
 }
 
-static const mmi_op resize_grid_op = {"resize_grid", run_resize_grid, resize_scratch, 0};
-static const mmi_op resize_grids_op = {"resize_grids", run_resize_grids, resize_scratch, 0};
+static const mmi_op resize_grid_op = {"resize_grid", run_resize_grid, resize_scratch, 0, NULL};
+static const mmi_op resize_grids_op = {"resize_grids", run_resize_grids, resize_scratch, 0, NULL};
 
 mmi_value mmi_resize_grid(mmi_graph *g, mmi_value x, int64_t height, int64_t width, mmi_resize_mode mode)
 {

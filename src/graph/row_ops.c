@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "grad.h"
+#include "row_gradients.h"
 #include "shape_ops.h"
 
 /* Rows are handed out in tasks of about this many elements: enough to outweigh the hand-over, and fixed by shape. */
@@ -82,8 +84,24 @@ static mm_status run_binary(mmi_run *run, const mmi_node *n, mmi_task_fn fn)
 static mm_status run_add(mmi_run *run, const mmi_node *n) { return run_binary(run, n, add_task); }
 static mm_status run_mul(mmi_run *run, const mmi_node *n) { return run_binary(run, n, mul_task); }
 
-static const mmi_op add_op = {"add", run_add, NULL, 1};
-static const mmi_op mul_op = {"mul", run_mul, NULL, 1};
+static void add_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value_info b = *mmi_graph_look(g, n->inputs[1]);
+
+    mmi_gradient_add(g, n->inputs[0], dy);
+    if (mmi_gradient_wanted(g, n->inputs[1])) mmi_gradient_add(g, n->inputs[1], mmi_sum_to(g, dy, b.rank, b.shape));
+}
+
+static void mul_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value_info b = *mmi_graph_look(g, n->inputs[1]);
+
+    if (mmi_gradient_wanted(g, n->inputs[0])) mmi_gradient_add(g, n->inputs[0], mmi_mul(g, dy, n->inputs[1]));
+    if (mmi_gradient_wanted(g, n->inputs[1])) mmi_gradient_add(g, n->inputs[1], mmi_sum_to(g, mmi_mul(g, dy, n->inputs[0]), b.rank, b.shape));
+}
+
+static const mmi_op add_op = {"add", run_add, NULL, 1, add_gradient};
+static const mmi_op mul_op = {"mul", run_mul, NULL, 1, mul_gradient};
 
 static mmi_value binary(mmi_graph *g, const mmi_op *op, mmi_value a, mmi_value b)
 {
@@ -126,7 +144,12 @@ static mm_status run_activate(mmi_run *run, const mmi_node *n)
     return run_rows(run, &j, activate_task);
 }
 
-static const mmi_op activate_op = {"activate", run_activate, NULL, 1};
+static void activate_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_gradient_add(g, n->inputs[0], mmi_activate_gradient(g, n->inputs[0], (mmi_activation)n->i[0], dy));
+}
+
+static const mmi_op activate_op = {"activate", run_activate, NULL, 1, activate_gradient};
 
 static void scale_task(void *arg, size_t task, int worker)
 {
@@ -141,7 +164,9 @@ static mm_status run_scale(mmi_run *run, const mmi_node *n)
     return run_rows(run, &j, scale_task);
 }
 
-static const mmi_op scale_op = {"scale", run_scale, NULL, 1};
+static void scale_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy) { mmi_gradient_add(g, n->inputs[0], mmi_scale(g, dy, n->f[0])); }
+
+static const mmi_op scale_op = {"scale", run_scale, NULL, 1, scale_gradient};
 
 mmi_value mmi_scale(mmi_graph *g, mmi_value x, float s)
 {
@@ -175,7 +200,12 @@ static mm_status run_gate(mmi_run *run, const mmi_node *n)
     return run_rows(run, &j, gate_task);
 }
 
-static const mmi_op gate_op = {"gate", run_gate, NULL, 0};
+static void gate_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_gradient_add(g, n->inputs[0], mmi_gate_gradient(g, n->inputs[0], (mmi_activation)n->i[0], dy));
+}
+
+static const mmi_op gate_op = {"gate", run_gate, NULL, 0, gate_gradient};
 
 mmi_value mmi_gate(mmi_graph *g, mmi_value x, mmi_activation act)
 {
@@ -217,8 +247,18 @@ static mm_status run_rms_norm(mmi_run *run, const mmi_node *n)
     return run_rows(run, &j, rms_norm_task);
 }
 
-static const mmi_op layer_norm_op = {"layer_norm", run_layer_norm, NULL, 1};
-static const mmi_op rms_norm_op = {"rms_norm", run_rms_norm, NULL, 1};
+static void layer_norm_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_layer_norm_gradient(g, n->inputs[0], n->inputs[1], n->inputs[2], n->f[0], dy);
+}
+
+static void rms_norm_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_rms_norm_gradient(g, n->inputs[0], n->inputs[1], n->f[1], n->f[0], dy);
+}
+
+static const mmi_op layer_norm_op = {"layer_norm", run_layer_norm, NULL, 1, layer_norm_gradient};
+static const mmi_op rms_norm_op = {"rms_norm", run_rms_norm, NULL, 1, rms_norm_gradient};
 
 static int vector_fits(const mmi_graph *g, mmi_value w, mmi_value x)
 {
@@ -274,7 +314,9 @@ static mm_status run_l2(mmi_run *run, const mmi_node *n)
     return run_rows(run, &j, l2_task);
 }
 
-static const mmi_op l2_op = {"l2_normalize", run_l2, NULL, 1};
+static void l2_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy) { mmi_gradient_add(g, n->inputs[0], mmi_l2_gradient(g, n->inputs[0], dy)); }
+
+static const mmi_op l2_op = {"l2_normalize", run_l2, NULL, 1, l2_gradient};
 
 mmi_value mmi_l2_normalize(mmi_graph *g, mmi_value x)
 {
@@ -326,7 +368,7 @@ static mm_status run_rope_table(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op rope_table_op = {"rope_table", run_rope_table, NULL, 0};
+static const mmi_op rope_table_op = {"rope_table", run_rope_table, NULL, 0, NULL};
 
 static mmi_value rope_table(mmi_graph *g, mmi_value positions, mmi_value inverse_frequencies, int64_t context, float scale)
 {
@@ -383,7 +425,7 @@ typedef struct {
     const float *x, *table;
     float *y;
     size_t tokens_per_task, tokens, half;
-    int neox;
+    int neox, back;
 } rope_job;
 
 static void rope_task(void *arg, size_t task, int worker)
@@ -391,32 +433,45 @@ static void rope_task(void *arg, size_t task, int worker)
     const rope_job *j = arg;
     const mmi_value_info *in = j->in;
     size_t heads = (size_t)in->shape[2], dim = (size_t)in->shape[3];
+    float opposite[256]; /* heads have at most 512 elements */
     (void)worker;
 
     for (size_t t = task * j->tokens_per_task; t < (task + 1) * j->tokens_per_task && t < j->tokens; t++) {
         const float *x = j->x + (int64_t)t / in->shape[1] * in->stride[0] + (int64_t)t % in->shape[1] * in->stride[1];
-        const float *cosines = j->table + t * 2 * j->half;
+        const float *cosines = j->table + t * 2 * j->half, *sines = cosines + j->half;
         float *y = j->y + t * heads * dim;
+        if (j->back) {
+            j->run->k->scale(sines, -1.0f, opposite, j->half);
+            sines = opposite;
+        }
         for (size_t h = 0; h < heads; h++, y += dim) {
             memcpy(y, x + (int64_t)h * in->stride[2], dim * sizeof *y);
-            j->run->k->rope(y, cosines, cosines + j->half, j->half, j->neox);
+            j->run->k->rope(y, cosines, sines, j->half, j->neox);
         }
     }
 }
+
+static mmi_value rope(mmi_graph *g, mmi_value x, mmi_value table, int neox, int back);
 
 static mm_status run_rope(mmi_run *run, const mmi_node *n)
 {
     const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]);
     rope_job j = {run, in, mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->inputs[1]), mmi_run_f32(run, n->output),
                   1 + TASK_ELEMENTS / (size_t)(in->shape[2] * in->shape[3] + 1), (size_t)(in->shape[0] * in->shape[1]),
-                  (size_t)mmi_graph_look(run->graph, n->inputs[1])->shape[3], (int)n->i[0]};
+                  (size_t)mmi_graph_look(run->graph, n->inputs[1])->shape[3], (int)n->i[0], (int)n->i[1]};
     mmi_run_tasks(run, rope_task, &j, (j.tokens + j.tokens_per_task - 1) / j.tokens_per_task);
     return MM_OK;
 }
 
-static const mmi_op rope_op = {"rope", run_rope, NULL, 0};
+/* A rotation's transpose turns the other way. */
+static void rope_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_gradient_add(g, n->inputs[0], rope(g, dy, n->inputs[1], (int)n->i[0], 1));
+}
 
-mmi_value mmi_rope(mmi_graph *g, mmi_value x, mmi_value table, int neox)
+static const mmi_op rope_op = {"rope", run_rope, NULL, 0, rope_gradient};
+
+static mmi_value rope(mmi_graph *g, mmi_value x, mmi_value table, int neox, int back)
 {
     mmi_value in[2] = {x, table};
     int64_t shape[MMI_MAX_RANK];
@@ -427,11 +482,14 @@ mmi_value mmi_rope(mmi_graph *g, mmi_value x, mmi_value table, int neox)
     if (g->status) return 0;
     v = mmi_graph_look(g, x);
     t = mmi_graph_look(g, table);
-    if (v->rank != 4 || t->rank != 4 || v->shape[0] != t->shape[0] || v->shape[1] != t->shape[1] || v->shape[3] < 2 * t->shape[3] || v->stride[3] != 1)
+    if (v->rank != 4 || t->rank != 4 || v->shape[0] != t->shape[0] || v->shape[1] != t->shape[1] || v->shape[3] < 2 * t->shape[3] || v->stride[3] != 1 || t->shape[3] > 256)
         return mmi_graph_fail(g, MM_E_SHAPE, "the rotary table does not fit %s", mmi_graph_shape_text(g, x, s));
     memcpy(shape, v->shape, sizeof shape);
     n = mmi_graph_node(g, &rope_op, in, 2, MM_DTYPE_F32, 4, shape);
     if (!n) return 0;
     n->i[0] = neox;
+    n->i[1] = back;
     return n->output;
 }
+
+mmi_value mmi_rope(mmi_graph *g, mmi_value x, mmi_value table, int neox) { return rope(g, x, table, neox, 0); }

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include "grad.h"
+#include "row_gradients.h"
+#include "row_ops.h"
+#include "size.h"
 
 mmi_value mmi_slice(mmi_graph *g, mmi_value x, int32_t axis, int64_t start, int64_t count)
 {
@@ -129,7 +133,7 @@ static void copy_task(void *arg, size_t task, int worker)
     }
 }
 
-static void run_copy(mmi_run *run, const mmi_value_info *in, const float *src, float *dst, const int64_t *out_stride)
+void mmi_copy_strided(mmi_run *run, const mmi_value_info *in, const float *src, float *dst, const int64_t *out_stride)
 {
     copy_job j = {run, src, dst, in, {0}, 0, 1};
 
@@ -146,12 +150,14 @@ static void run_copy(mmi_run *run, const mmi_value_info *in, const float *src, f
 
 static mm_status run_contiguous(mmi_run *run, const mmi_node *n)
 {
-    run_copy(run, mmi_graph_look(run->graph, n->inputs[0]), mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output),
+    mmi_copy_strided(run, mmi_graph_look(run->graph, n->inputs[0]), mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output),
              mmi_graph_look(run->graph, n->output)->stride);
     return MM_OK;
 }
 
-static const mmi_op contiguous_op = {"contiguous", run_contiguous, NULL, 0};
+static void contiguous_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy) { mmi_gradient_add(g, n->inputs[0], dy); }
+
+static const mmi_op contiguous_op = {"contiguous", run_contiguous, NULL, 0, contiguous_gradient};
 
 mmi_value mmi_contiguous(mmi_graph *g, mmi_value x)
 {
@@ -180,13 +186,27 @@ static mm_status run_concat(mmi_run *run, const mmi_node *n)
             in.shape[0] = out->shape[0];
             in.stride[0] = 0;
         }
-        run_copy(run, &in, mmi_run_f32(run, n->inputs[i]), mmi_run_f32(run, n->output) + at * out->stride[axis], out->stride);
+        mmi_copy_strided(run, &in, mmi_run_f32(run, n->inputs[i]), mmi_run_f32(run, n->output) + at * out->stride[axis], out->stride);
         at += length;
     }
     return MM_OK;
 }
 
-static const mmi_op concat_op = {"concat", run_concat, NULL, 0};
+static void concat_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    int32_t axis = (int32_t)n->i[0];
+    int64_t at = 0;
+
+    for (size_t i = 0; i < n->n_inputs && !g->status; i++) {
+        mmi_value_info in = *mmi_graph_look(g, n->inputs[i]);
+        mmi_value part = mmi_slice(g, dy, axis, at, in.shape[axis]);
+        at += in.shape[axis];
+        if (!mmi_gradient_wanted(g, n->inputs[i])) continue;
+        mmi_gradient_add(g, n->inputs[i], mmi_sum_to(g, part, in.rank, in.shape));
+    }
+}
+
+static const mmi_op concat_op = {"concat", run_concat, NULL, 0, concat_gradient};
 
 mmi_value mmi_concat(mmi_graph *g, int32_t axis, const mmi_value *x, size_t n)
 {
@@ -254,7 +274,41 @@ static mm_status run_lookup(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op lookup_op = {"lookup", run_lookup, NULL, 0};
+/* Tasks share the columns, so that rows with the same id are added one after the other. */
+static void lookup_gradient_task(void *arg, size_t task, int worker)
+{
+    const lookup_job *j = arg;
+    size_t from = task * j->rows_per_task, to = mmi_size_min(from + j->rows_per_task, j->w->cols);
+    (void)worker;
+    for (size_t r = 0; r < j->rows; r++) {
+        float *into = j->w->gradient + (j->first + (size_t)j->ids[r]) * j->w->cols;
+        for (size_t c = from; c < to; c++) into[c] += j->out[r * j->w->cols + c];
+    }
+}
+
+static mm_status run_lookup_gradient(mmi_run *run, const mmi_node *n)
+{
+    const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[2])->weight;
+    lookup_job j = {w, mmi_run_i32(run, n->inputs[1]), (size_t)n->i[0], mmi_run_f32(run, n->inputs[0]),
+                    (size_t)mmi_graph_elements(run->graph, n->inputs[1]), 64};
+
+    mmi_run_tasks(run, lookup_gradient_task, &j, (w->cols + j.rows_per_task - 1) / j.rows_per_task);
+    return MM_OK;
+}
+
+static const mmi_op lookup_gradient_op = {"lookup_gradient", run_lookup_gradient, NULL, 0, NULL};
+
+static void lookup_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value in[3] = {mmi_contiguous(g, dy), n->inputs[0], n->inputs[1]};
+    mmi_node *node = mmi_graph_node(g, &lookup_gradient_op, in, 3, MM_DTYPE_F32, 0, NULL);
+
+    if (!node) return;
+    node->i[0] = n->i[0];
+    node->effect = 1;
+}
+
+static const mmi_op lookup_op = {"lookup", run_lookup, NULL, 0, lookup_gradient};
 
 mmi_value mmi_lookup(mmi_graph *g, mmi_value ids, mmi_value table) { return mmi_lookup_from(g, ids, table, 0); }
 
@@ -297,7 +351,7 @@ static mm_status run_merge_rows(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op merge_rows_op = {"merge_rows", run_merge_rows, NULL, 0};
+static const mmi_op merge_rows_op = {"merge_rows", run_merge_rows, NULL, 0, NULL};
 
 mmi_value mmi_merge_rows(mmi_graph *g, mmi_value x, mmi_value ids, int32_t token, mmi_value rows, const char *what)
 {
@@ -327,7 +381,9 @@ static mm_status run_weight_value(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op weight_value_op = {"weight_value", run_weight_value, NULL, 0};
+static void weight_value_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy) { mmi_gradient_add(g, n->inputs[0], dy); }
+
+static const mmi_op weight_value_op = {"weight_value", run_weight_value, NULL, 0, weight_value_gradient};
 
 mmi_value mmi_weight_value(mmi_graph *g, mmi_value weight)
 {
@@ -371,7 +427,7 @@ static mm_status run_patches(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op patches_op = {"patches", run_patches, NULL, 0};
+static const mmi_op patches_op = {"patches", run_patches, NULL, 0, NULL};
 
 mmi_value mmi_patches(mmi_graph *g, mmi_value pixels, int64_t patch)
 {
@@ -423,7 +479,7 @@ static mm_status run_windows(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op windows_op = {"windows", run_windows, NULL, 0};
+static const mmi_op windows_op = {"windows", run_windows, NULL, 0, NULL};
 
 mmi_value mmi_windows(mmi_graph *g, mmi_value x, int64_t width, int64_t stride, int64_t padding)
 {
@@ -474,7 +530,16 @@ static mm_status run_mean(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op mean_op = {"mean", run_mean, NULL, 0};
+static void mean_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value_info in = *mmi_graph_look(g, n->inputs[0]);
+    mmi_value row = mmi_scale(g, dy, 1.0f / (float)in.shape[1]);
+
+    row = mmi_reshape(g, row, 3, (int64_t[]){in.shape[0], 1, in.shape[2]});
+    mmi_gradient_add(g, n->inputs[0], mmi_repeat(g, row, 1, in.shape[1]));
+}
+
+static const mmi_op mean_op = {"mean", run_mean, NULL, 0, mean_gradient};
 
 mmi_value mmi_mean(mmi_graph *g, mmi_value x)
 {
@@ -519,7 +584,7 @@ static mm_status run_segment(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op segment_op = {"segment", run_segment, NULL, 0};
+static const mmi_op segment_op = {"segment", run_segment, NULL, 0, NULL};
 
 static mmi_value segment(mmi_graph *g, mmi_value x, mmi_value offsets, int whole)
 {

@@ -13,6 +13,9 @@ mmi_value mmi_split_last(mmi_graph *g, mmi_value x, int64_t groups, int64_t size
 
 mmi_value mmi_repeat(mmi_graph *g, mmi_value x, int32_t axis, int64_t count);        /* an axis of length 1, `count` times */
 
+/* For runs of ops: the elements of `in`'s shape from its strides to others, in elements. */
+void mmi_copy_strided(mmi_run *run, const mmi_value_info *in, const float *src, float *dst, const int64_t *out_stride);
+
 /* x itself when contiguous, else a copy. */
 mmi_value mmi_contiguous(mmi_graph *g, mmi_value x);
 

@@ -19,6 +19,7 @@ typedef struct {
     const void *data; /* plain row-major elements, aligned to their type; NULL when packed */
     void *packed;     /* groups of 16 rows: quant_pack.h or float_linear.h; owned by the model */
     int data_owned;   /* data is a block of ours, else it lies in a mapped file */
+    float *gradient;  /* [rows, cols], borrowed: what backward nodes add to while the weight is trained; NULL: frozen */
 } mmi_weight;
 
 /* Take `bytes` of file elements as this weight, its name, dtype and shape being set. Vectors become f32 of our own; quantized matrices, and

@@ -79,6 +79,12 @@ typedef struct mmi_kernels {
     /* Rotary embedding of one head (arXiv:2104.09864): pairs (i, i + half) when neox, else (2i, 2i + 1); cosines and sines are `half` floats; in place. */
     void (*rope)(float *x, const float *cosines, const float *sines, size_t half, int neox);
 
+    /* Vector-Jacobian products of the above, from dy; dx may be dy. dw and db of norms are added to, NULL for none. */
+    void (*activate_gradient)(mmi_activation act, const float *x, const float *dy, float *dx, size_t n);
+    void (*gate_gradient)(mmi_activation act, const float *gate, const float *up, const float *dy, float *dgate, float *dup, size_t n);
+    void (*layer_norm_gradient)(const float *x, const float *w, float eps, const float *dy, float *dx, float *dw, float *db, size_t n);
+    void (*rms_norm_gradient)(const float *x, const float *w, float w_offset, float eps, const float *dy, float *dx, float *dw, size_t n);
+
     /* conversions of n elements; quantized rows through mmi_dequantize of block_quant.h */
     void (*from_f16)(const uint16_t *x, float *y, size_t n);
     void (*from_bf16)(const uint16_t *x, float *y, size_t n);
@@ -108,6 +114,7 @@ void mmi_kernels_init(mmi_kernels *k, int level);
 
 /* One per level; each overwrites the entries that it makes faster. */
 void mmi_kernels_reference(mmi_kernels *k);
+void mmi_kernels_gradient_reference(mmi_kernels *k);
 void mmi_kernels_quant_reference(mmi_kernels *k);
 #if defined(__x86_64__)
 void mmi_kernels_avx2(mmi_kernels *k);

@@ -1,0 +1,284 @@
+/* The gradient of every op, of every input that can have one, beside central finite differences at the reference level, whose kernels add in float64; of whole blocks
+ * with and without checkpoints; and what grad.c does with views and with values that are used twice.
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "attention_op.h"
+#include "contrast_ops.h"
+#include "grad.h"
+#include "graph.h"
+#include "index_ops.h"
+#include "linear_op.h"
+#include "loss_ops.h"
+#include "plan.h"
+#include "random.h"
+#include "resize_op.h"
+#include "row_ops.h"
+#include "run.h"
+#include "shape_ops.h"
+
+enum { MAX_WEIGHTS = 6, MAX_ELEMENTS = 4096 };
+
+typedef struct {
+    int32_t rank;
+    int64_t shape[MMI_MAX_RANK];
+} shape;
+
+/* An op under test: the shapes of its trained inputs, which come as weights (`flat` bits: as weights themselves, else as activations), and its builder. */
+typedef struct {
+    const char *name;
+    shape in[MAX_WEIGHTS];
+    unsigned weights;
+    mmi_value (*build)(mmi_graph *g, const mmi_value *x);
+    double tolerance; /* of the largest gradient; 0: 2e-4 */
+} op_case;
+
+static mm_context *ctx;
+
+static int setup(void **state)
+{
+    (void)state;
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    assert_int_equal(mm_context_set_i64(ctx, MM_CONTEXT_THREADS, 2), MM_OK);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    mm_context_destroy(ctx);
+    return 0;
+}
+
+static void ok(mm_status st)
+{
+    if (st) fail_msg("%s: %s", mm_status_name(st), mm_context_error(ctx));
+}
+
+static mmi_value ids(mmi_graph *g, int32_t rank, const int64_t *s, const int32_t *from)
+{
+    void *data = NULL;
+    mmi_value v = mmi_graph_constant(g, MM_DTYPE_I32, rank, s, &data);
+    assert_non_null(data);
+    memcpy(data, from, (size_t)mmi_graph_elements(g, v) * 4);
+    return v;
+}
+
+static mmi_value numbers(mmi_graph *g, int32_t rank, const int64_t *s, uint64_t seed)
+{
+    void *data = NULL;
+    mmi_value v = mmi_graph_constant(g, MM_DTYPE_F32, rank, s, &data);
+    assert_non_null(data);
+    for (int64_t i = 0; i < mmi_graph_elements(g, v); i++) ((float *)data)[i] = (float)mmi_random_normal_at(seed, 1, (uint64_t)i);
+    return v;
+}
+
+#define S(...) (int64_t[]){__VA_ARGS__}
+#define I(...) (int32_t[]){__VA_ARGS__}
+
+static mmi_value b_linear(mmi_graph *g, const mmi_value *x) { return mmi_linear(g, x[0], x[1], x[2], MMI_ACT_NONE); }
+static mmi_value b_linear_gelu(mmi_graph *g, const mmi_value *x) { return mmi_linear(g, x[0], x[1], x[2], MMI_ACT_GELU); }
+static mmi_value b_linear_parts(mmi_graph *g, const mmi_value *x)
+{
+    mmi_value w[2] = {x[1], x[2]}, b[2] = {0, x[3]};
+    return mmi_linear_parts(g, x[0], w, b, 2, MMI_ACT_NONE);
+}
+static mmi_value b_add(mmi_graph *g, const mmi_value *x) { return mmi_add(g, x[0], x[1]); }
+static mmi_value b_mul(mmi_graph *g, const mmi_value *x) { return mmi_mul(g, x[0], x[1]); }
+static mmi_value b_square(mmi_graph *g, const mmi_value *x) { return mmi_mul(g, x[0], x[0]); }
+static mmi_value b_scale(mmi_graph *g, const mmi_value *x) { return mmi_scale(g, x[0], -1.5f); }
+static mmi_value b_layer_norm(mmi_graph *g, const mmi_value *x) { return mmi_layer_norm(g, x[0], x[1], x[2], 1e-5f); }
+static mmi_value b_bare_norm(mmi_graph *g, const mmi_value *x) { return mmi_layer_norm(g, x[0], 0, 0, 1e-5f); }
+static mmi_value b_rms_norm(mmi_graph *g, const mmi_value *x) { return mmi_rms_norm(g, x[0], x[1], 1, 1e-5f); }
+static mmi_value b_l2(mmi_graph *g, const mmi_value *x) { return mmi_l2_normalize(g, x[0]); }
+static mmi_value b_gate(mmi_graph *g, const mmi_value *x) { return mmi_gate(g, x[0], MMI_ACT_SILU); }
+static mmi_value b_gate_gelu(mmi_graph *g, const mmi_value *x) { return mmi_gate(g, x[0], MMI_ACT_GELU_TANH); }
+#define ACT(name, act) static mmi_value name(mmi_graph *g, const mmi_value *x) { return mmi_activate(g, x[0], act); }
+ACT(b_relu, MMI_ACT_RELU)
+ACT(b_gelu, MMI_ACT_GELU)
+ACT(b_gelu_tanh, MMI_ACT_GELU_TANH)
+ACT(b_quick_gelu, MMI_ACT_QUICK_GELU)
+ACT(b_silu, MMI_ACT_SILU)
+ACT(b_tanh, MMI_ACT_TANH)
+ACT(b_sigmoid, MMI_ACT_SIGMOID)
+static mmi_value rotate(mmi_graph *g, mmi_value x, int neox)
+{
+    mmi_value angles = numbers(g, 1, S(2), 5), positions = ids(g, 2, S(2, 3), I(0, 1, 2, 3, 4, 5));
+    return mmi_rope(g, x, mmi_rope_table(g, positions, angles, 1.25f), neox);
+}
+static mmi_value b_rope(mmi_graph *g, const mmi_value *x) { return rotate(g, x[0], 1); }
+static mmi_value b_rope_pairs(mmi_graph *g, const mmi_value *x) { return rotate(g, x[0], 0); }
+static mmi_value b_transpose(mmi_graph *g, const mmi_value *x) { return mmi_contiguous(g, mmi_transpose(g, x[0])); }
+static mmi_value b_slices(mmi_graph *g, const mmi_value *x) /* one part twice, one not at all */
+{
+    mmi_value a = mmi_slice(g, x[0], 1, 0, 2), b = mmi_slice(g, x[0], 1, 1, 2);
+    return mmi_mul(g, mmi_contiguous(g, a), mmi_contiguous(g, b));
+}
+static mmi_value b_tiles(mmi_graph *g, const mmi_value *x) /* parts that cover their base */
+{
+    mmi_value a = mmi_split_last(g, mmi_slice(g, x[0], 1, 4, 4), 2, 2), b = mmi_split_last(g, mmi_slice(g, x[0], 1, 0, 4), 2, 2);
+    return mmi_mul(g, mmi_contiguous(g, a), mmi_contiguous(g, b));
+}
+static mmi_value b_repeat(mmi_graph *g, const mmi_value *x) { return mmi_contiguous(g, mmi_repeat(g, x[0], 1, 3)); }
+static mmi_value b_concat(mmi_graph *g, const mmi_value *x) { return mmi_concat(g, 1, x, 3); }
+static mmi_value b_lookup(mmi_graph *g, const mmi_value *x) { return mmi_lookup_from(g, ids(g, 2, S(2, 3), I(0, 3, 0, 1, 1, 0)), x[0], 1); }
+static mmi_value b_mean(mmi_graph *g, const mmi_value *x) { return mmi_mean(g, x[0]); }
+static mmi_value b_likelihood(mmi_graph *g, const mmi_value *x) { return mmi_log_likelihood(g, x[0], ids(g, 1, S(4), I(2, MMI_IGNORED, 0, 4)), 0); }
+static mmi_value b_smooth(mmi_graph *g, const mmi_value *x) { return mmi_log_likelihood(g, x[0], ids(g, 1, S(4), I(2, MMI_IGNORED, 0, 4)), 0.1f); }
+static mmi_value b_soft(mmi_graph *g, const mmi_value *x) { return mmi_soft_likelihood(g, x[0], numbers(g, 2, S(4, 5), 9), 2.5f); }
+static mmi_value b_log_sigmoid(mmi_graph *g, const mmi_value *x) { return mmi_log_sigmoid(g, x[0]); }
+static mmi_value b_inner(mmi_graph *g, const mmi_value *x) { return mmi_inner(g, x[0], x[1]); }
+static mmi_value b_scale_by(mmi_graph *g, const mmi_value *x) { return mmi_scale_by(g, x[0], mmi_inner(g, x[1], x[2])); }
+
+static const op_case cases[] = {
+    {"linear", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear, 0},
+    {"linear then gelu", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear_gelu, 0},
+    {"linear, two weights", {{2, {3, 5}}, {2, {4, 5}}, {2, {2, 5}}, {1, {2}}}, 14, b_linear_parts, 0},
+    {"add", {{3, {2, 3, 4}}, {3, {2, 3, 4}}}, 0, b_add, 0},
+    {"add, repeated", {{3, {2, 3, 4}}, {2, {3, 4}}}, 0, b_add, 0},
+    {"add, a vector weight", {{3, {2, 3, 4}}, {1, {4}}}, 2, b_add, 0},
+    {"add, a table", {{3, {2, 3, 4}}, {3, {1, 3, 4}}}, 2, b_add, 0},
+    {"mul", {{3, {2, 3, 4}}, {3, {2, 3, 4}}}, 0, b_mul, 0},
+    {"mul, repeated", {{3, {2, 3, 4}}, {1, {4}}}, 2, b_mul, 0},
+    {"mul by itself", {{2, {3, 4}}}, 0, b_square, 0},
+    {"scale", {{2, {3, 4}}}, 0, b_scale, 0},
+    {"layer norm", {{3, {2, 3, 8}}, {1, {8}}, {1, {8}}}, 6, b_layer_norm, 0},
+    {"layer norm without weights", {{3, {2, 3, 8}}}, 0, b_bare_norm, 0},
+    {"RMS norm", {{3, {2, 3, 8}}, {1, {8}}}, 2, b_rms_norm, 0},
+    {"l2 normalize", {{2, {3, 8}}}, 0, b_l2, 0},
+    {"gate, silu", {{3, {2, 3, 8}}}, 0, b_gate, 0},
+    {"gate, gelu_tanh", {{3, {2, 3, 8}}}, 0, b_gate_gelu, 0},
+    {"relu", {{2, {3, 8}}}, 0, b_relu, 0},
+    {"gelu", {{2, {3, 8}}}, 0, b_gelu, 0},
+    {"gelu_tanh", {{2, {3, 8}}}, 0, b_gelu_tanh, 0},
+    {"quick_gelu", {{2, {3, 8}}}, 0, b_quick_gelu, 0},
+    {"silu", {{2, {3, 8}}}, 0, b_silu, 0},
+    {"tanh", {{2, {3, 8}}}, 0, b_tanh, 0},
+    {"sigmoid", {{2, {3, 8}}}, 0, b_sigmoid, 0},
+    {"rope, halves", {{4, {2, 3, 2, 6}}}, 0, b_rope, 0},
+    {"rope, pairs", {{4, {2, 3, 2, 6}}}, 0, b_rope_pairs, 0},
+    {"transpose", {{3, {2, 3, 4}}}, 0, b_transpose, 0},
+    {"overlapping slices", {{2, {2, 4}}}, 0, b_slices, 0},
+    {"slices that cover", {{2, {3, 8}}}, 0, b_tiles, 0},
+    {"repeat", {{3, {2, 1, 4}}}, 0, b_repeat, 0},
+    {"concat", {{3, {2, 3, 4}}, {3, {1, 2, 4}}, {3, {2, 1, 4}}}, 0, b_concat, 0},
+    {"lookup", {{2, {5, 4}}}, 1, b_lookup, 0},
+    {"mean", {{3, {2, 3, 4}}}, 0, b_mean, 0},
+    {"likelihood", {{2, {4, 5}}}, 0, b_likelihood, 0},
+    {"likelihood, smoothed", {{2, {4, 5}}}, 0, b_smooth, 0},
+    {"soft likelihood", {{2, {4, 5}}}, 0, b_soft, 0},
+    {"log sigmoid", {{2, {3, 4}}}, 0, b_log_sigmoid, 0},
+    {"inner", {{2, {3, 4}}, {1, {12}}}, 0, b_inner, 0},
+    {"scale by", {{2, {3, 4}}, {1, {5}}, {1, {5}}}, 0, b_scale_by, 0},
+};
+
+typedef struct {
+    mmi_weight weight[MAX_WEIGHTS];
+    float data[MAX_WEIGHTS][MAX_ELEMENTS], gradient[MAX_WEIGHTS][MAX_ELEMENTS];
+    size_t count[MAX_WEIGHTS], n;
+} fixture;
+
+static void prepare(fixture *f, const op_case *c, uint64_t seed)
+{
+    memset(f, 0, sizeof *f);
+    for (size_t i = 0; i < MAX_WEIGHTS && c->in[i].rank; i++) {
+        mmi_weight *w = &f->weight[i];
+        w->name = (char *)(uintptr_t)"weight";
+        w->dtype = MM_DTYPE_F32;
+        w->rank = c->in[i].rank;
+        f->count[i] = 1;
+        for (int32_t d = 0; d < w->rank; d++) f->count[i] *= (size_t)(w->shape[d] = c->in[i].shape[d]);
+        assert_true(f->count[i] <= MAX_ELEMENTS);
+        w->rows = w->rank > 1 ? (size_t)w->shape[0] : 1;
+        w->cols = f->count[i] / w->rows;
+        w->data = f->data[i];
+        w->gradient = f->gradient[i];
+        for (size_t k = 0; k < f->count[i]; k++) {
+            float v = (float)mmi_random_normal_at(seed, i, k);
+            f->data[i][k] = fabsf(v) < 0.05f ? copysignf(0.05f, v) : v; /* a difference is none across ReLU's corner */
+        }
+        f->n++;
+    }
+}
+
+/* sum of a fixed random vector times the op's output, so that every element counts */
+static double loss_of(fixture *f, const op_case *c, int gradients, int recompute)
+{
+    mmi_graph *g = NULL;
+    mmi_value x[MAX_WEIGHTS], y, loss;
+    double result;
+
+    ok(mmi_graph_create(ctx, &g));
+    g->trains = 1;
+    for (size_t i = 0; i < f->n; i++) {
+        x[i] = mmi_graph_weight(g, &f->weight[i]);
+        if (!(c->weights >> i & 1)) x[i] = mmi_weight_value(g, x[i]);
+    }
+    y = c->build(g, x);
+    ok(g->status);
+    loss = mmi_inner(g, y, numbers(g, 1, S(mmi_graph_elements(g, y)), 77));
+    mmi_graph_output(g, "loss", loss);
+    if (gradients) mmi_graph_gradients(g, loss, 1, recompute);
+    ok(mmi_graph_plan(g));
+    ok(mmi_graph_run(g, NULL));
+    result = *(const float *)mmi_graph_result(g, loss);
+    mmi_graph_destroy(g);
+    return result;
+}
+
+/* Richardson's step makes the truncation error of central differences one of the fourth order. */
+static double difference(fixture *f, const op_case *c, float *at, double h)
+{
+    float was = *at, up = (float)((double)was + h), down = (float)((double)was - h);
+    double high, low;
+
+    *at = up;
+    high = loss_of(f, c, 0, 0);
+    *at = down;
+    low = loss_of(f, c, 0, 0);
+    *at = was;
+    return (high - low) / ((double)up - (double)down);
+}
+
+static void check_case(const op_case *c)
+{
+    fixture *f = malloc(sizeof *f);
+
+    assert_non_null(f);
+    prepare(f, c, 3);
+    (void)loss_of(f, c, 1, 0);
+    for (size_t i = 0; i < f->n; i++) {
+        double largest = 1e-6, worst = 0;
+        size_t step = 1 + f->count[i] / 64;
+        for (size_t k = 0; k < f->count[i]; k++) largest = fmax(largest, fabs((double)f->gradient[i][k]));
+        for (size_t k = 0; k < f->count[i]; k += step) {
+            double d = (4 * difference(f, c, &f->data[i][k], 0.01) - difference(f, c, &f->data[i][k], 0.02)) / 3;
+            worst = fmax(worst, fabs(d - (double)f->gradient[i][k]));
+        }
+        if (!(worst <= (c->tolerance > 0 ? c->tolerance : 2e-4) * largest)) fail_msg("%s, input %zu: off by %g of %g", c->name, i, worst, largest);
+        print_message("%-28s input %zu: %.1e of %.3g\n", c->name, i, worst / largest, largest);
+    }
+    free(f);
+}
+
+static void test_ops(void **state)
+{
+    (void)state;
+    ok(mm_context_set_i64(ctx, MM_CONTEXT_CPU_LEVEL, MM_CPU_REFERENCE));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case(&cases[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_ops, setup, teardown)};
+    return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);
+}
