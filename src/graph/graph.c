@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dtype.h"
+#include "run.h"
 #include "size.h"
 
 enum { MAX_VALUES = 1 << 22 };
@@ -16,6 +17,7 @@ mm_status mmi_graph_create(mm_context *ctx, mmi_graph **out)
     *out = NULL;
     if (!g) return MM_E_NOMEM;
     g->ctx = ctx;
+    g->memory = &g->own;
     if (mmi_grow(ctx, (void **)&g->values, &g->values_capacity, 0, sizeof *g->values)) {
         mmi_free(g);
         return MM_E_NOMEM;
@@ -35,9 +37,7 @@ void mmi_graph_destroy(mmi_graph *g)
     mmi_free(g->nodes);
     mmi_free(g->boundaries);
     mmi_free(g->values);
-    mmi_free(g->arena);
-    mmi_free(g->shared);
-    mmi_free(g->workers);
+    mmi_graph_memory_clear(&g->own);
     mmi_free(g);
 }
 
@@ -260,9 +260,9 @@ void *mmi_run_data(const mmi_run *run, mmi_value v)
 
 float *mmi_run_f32(const mmi_run *run, mmi_value v) { return v ? mmi_run_data(run, v) : NULL; }
 const int32_t *mmi_run_i32(const mmi_run *run, mmi_value v) { return v ? mmi_run_data(run, v) : NULL; }
-void *mmi_run_shared(const mmi_run *run) { return run->graph->shared; }
+void *mmi_run_shared(const mmi_run *run) { return run->graph->memory->shared; }
 
-void *mmi_run_worker(const mmi_run *run, int worker) { return run->graph->workers + (size_t)worker * run->graph->worker_bytes; }
+void *mmi_run_worker(const mmi_run *run, int worker) { return run->graph->memory->workers + (size_t)worker * run->graph->worker_bytes; }
 
 void mmi_run_tasks(mmi_run *run, mmi_task_fn fn, void *arg, size_t count)
 {

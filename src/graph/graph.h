@@ -71,6 +71,12 @@ struct mmi_node {
     float f[MMI_NODE_PARAMS];
 };
 
+/* What a run needs: the arena of values, and scratch. */
+typedef struct {
+    char *arena, *shared, *workers;
+    size_t arena_bytes, shared_bytes, workers_bytes;
+} mmi_graph_memory;
+
 struct mmi_graph {
     mm_context *ctx;
     mm_status status; /* of the first failure while building */
@@ -78,14 +84,15 @@ struct mmi_graph {
     size_t n_values, values_capacity;
     mmi_node *nodes;
     size_t n_nodes, nodes_capacity;
+    int by_value;                     /* a builder looked at the elements of an input: the graph fits no others */
     int trains;                       /* set before building: what a gradient needs is kept apart (grad.h) */
     size_t *boundaries;               /* nodes before which a block begins: mmi_graph_boundary */
     size_t n_boundaries, boundaries_capacity;
     struct mmi_gradients *gradients;  /* while they are appended */
     /* after plan */
     size_t arena_bytes, shared_bytes, worker_bytes;
-    char *arena, *shared, *workers; /* taken at the first run */
-    size_t workers_bytes;
+    mmi_graph_memory own, *memory; /* taken at the first run; memory: own, or another's (run.h) */
+    char *placed; /* the arena in which the values have their places */
 };
 
 /* What changes from run to run. */

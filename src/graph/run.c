@@ -2,36 +2,51 @@
 #include "run.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include "blas.h"
 #include "size.h"
 
 void mmi_graph_bind(mmi_graph *g, mmi_value input, const void *data) { g->values[input].data = (void *)(uintptr_t)data; }
 
+void mmi_graph_use_memory(mmi_graph *g, mmi_graph_memory *memory) { g->memory = memory; }
+
+void mmi_graph_memory_clear(mmi_graph_memory *m)
+{
+    mmi_free(m->arena);
+    mmi_free(m->shared);
+    mmi_free(m->workers);
+    memset(m, 0, sizeof *m);
+}
+
+/* What is there is not kept: a run begins with nothing. */
+static mm_status enlarge(mm_context *ctx, char **block, size_t *have, size_t need)
+{
+    if (*block && need <= *have) return MM_OK;
+    mmi_free(*block);
+    *have = 0;
+    *block = mmi_alloc(ctx, need);
+    if (!*block) return MM_E_NOMEM;
+    *have = need;
+    return MM_OK;
+}
+
 static mm_status take_memory(mmi_graph *g, int workers)
 {
+    mmi_graph_memory *m = g->memory;
     size_t bytes;
+    mm_status st;
 
-    if (!g->arena) {
-        g->arena = mmi_alloc(g->ctx, g->arena_bytes);
-        if (!g->arena) return MM_E_NOMEM;
-        for (size_t n = 0; n < g->n_nodes; n++) {
-            mmi_value_info *out = &g->values[g->nodes[n].output];
-            out->data = g->arena + out->place;
-        }
-    }
-    if (!g->shared && g->shared_bytes) {
-        g->shared = mmi_alloc(g->ctx, g->shared_bytes);
-        if (!g->shared) return MM_E_NOMEM;
-    }
     if (mmi_size_mul(g->worker_bytes, (size_t)workers, &bytes)) return mmi_fail(g->ctx, MM_E_OVERFLOW, "scratch memory does not fit");
-    if (bytes > g->workers_bytes) {
-        mmi_free(g->workers);
-        g->workers_bytes = 0;
-        g->workers = mmi_alloc(g->ctx, bytes);
-        if (!g->workers) return MM_E_NOMEM;
-        g->workers_bytes = bytes;
+    if ((st = enlarge(g->ctx, &m->arena, &m->arena_bytes, g->arena_bytes))) return st;
+    if (g->shared_bytes && (st = enlarge(g->ctx, &m->shared, &m->shared_bytes, g->shared_bytes))) return st;
+    if (bytes && (st = enlarge(g->ctx, &m->workers, &m->workers_bytes, bytes))) return st;
+    if (g->placed == m->arena) return MM_OK;
+    for (size_t n = 0; n < g->n_nodes; n++) {
+        mmi_value_info *out = &g->values[g->nodes[n].output];
+        out->data = m->arena + out->place;
     }
+    g->placed = m->arena;
     return MM_OK;
 }
 

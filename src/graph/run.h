@@ -11,7 +11,11 @@ void mmi_graph_bind(mmi_graph *g, mmi_value input, const void *data);
 /* Run all nodes. `values` may be NULL. The graph's context does the work; MM_E_CANCELLED leaves outputs undefined. */
 mm_status mmi_graph_run(mmi_graph *g, const mmi_run_values *values);
 
-/* After a run: the elements of an output, contiguous; borrowed until the next run or the graph's end. */
+/* Let graphs that do not run at the same time share what they need; it grows to the largest. Owned by the caller, who clears it after them. */
+void mmi_graph_use_memory(mmi_graph *g, mmi_graph_memory *memory);
+void mmi_graph_memory_clear(mmi_graph_memory *m);
+
+/* After a run: the elements of an output, contiguous; borrowed until the next run over the same memory or the graph's end. */
 const void *mmi_graph_result(const mmi_graph *g, mmi_value output);
 
 #endif

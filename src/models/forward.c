@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "dtype.h"
-#include "io.h"
 #include "plan.h"
 #include "run.h"
 
@@ -46,8 +45,15 @@ static mm_status convert(mm_context *ctx, const char *name, const mm_tensor *t, 
 
 static int is_integer(int32_t dtype) { return dtype == MM_DTYPE_I32 || dtype == MM_DTYPE_I64 || dtype == MM_DTYPE_U8; }
 
-static mm_status add_input(mm_context *ctx, mmi_io *io, const char *name, int32_t dtype, int32_t rank, const int64_t *shape)
+/* The next input: a new value of the graph, or what it was before. */
+static mm_status add_input(mm_context *ctx, mmi_feed *f, const char *name, int32_t dtype, int32_t rank, const int64_t *shape, int first)
 {
+    mmi_io *io = &f->io;
+
+    if (!first) {
+        io->n_inputs++;
+        return MM_OK;
+    }
     if (rank > MMI_MAX_RANK) return mmi_fail(ctx, MM_E_SHAPE, "input %s has %d dimensions, more than the %d of any input", name, rank, MMI_MAX_RANK);
     if (io->n_inputs == MMI_IO_MAX) return mmi_fail(ctx, MM_E_LIMIT, "more than %d inputs", MMI_IO_MAX);
     io->inputs[io->n_inputs++] = (mmi_io_entry){name, mmi_graph_input(io->g, name, dtype, rank, shape), 0};
@@ -55,8 +61,10 @@ static mm_status add_input(mm_context *ctx, mmi_io *io, const char *name, int32_
 }
 
 /* Positions of each row of ids [B, T], or embeddings [B, T, C], for a model that was not given its own. */
-static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, const char *of, const char *name, void **data)
+static mm_status add_positions(mm_context *ctx, mmi_feed *f, const mm_tensor_map *inputs, const char *of, const char *name, int first)
 {
+    mmi_io *io = &f->io;
+    void **data = f->data;
     const mm_tensor *tokens = mm_tensor_map_get(inputs, of);
     const int64_t *shape = mm_tensor_shape(tokens);
     int ids = tokens && is_integer(mm_tensor_dtype(tokens));
@@ -70,7 +78,7 @@ static mm_status add_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map 
     while (mm_tensor_map_at(inputs, at) != tokens) at++;
     for (int64_t b = 0; b < shape[0]; b++)
         mmi_model_positions(io->model, ids ? (const int32_t *)data[at] + b * shape[1] : NULL, (size_t)shape[1], p + b * shape[1]);
-    return add_input(ctx, io, name, MM_DTYPE_I32, 2, shape);
+    return add_input(ctx, f, name, MM_DTYPE_I32, 2, shape, first);
 }
 
 /* An input as it was converted; NULL: not given, or of another kind. *shape is set where it is given. */
@@ -146,9 +154,11 @@ static mm_status media_positions(mm_context *ctx, const mm_model *m, media_input
 }
 
 /* position_ids [3, B, T] of input_ids with media, where the model has its own way to place them and was not given them. */
-static mm_status add_media_positions(mm_context *ctx, mmi_io *io, const mm_tensor_map *inputs, void **data)
+static mm_status add_media_positions(mm_context *ctx, mmi_feed *f, const mm_tensor_map *inputs, int first)
 {
+    mmi_io *io = &f->io;
     const mm_model *m = io->model;
+    void **data = f->data;
     media_input kinds[2] = {{.name = "image_grid_thw", .token = m->info.image_token}, {.name = "video_grid_thw", .token = m->info.video_token}};
     const int64_t *shape = NULL, *other = NULL;
     const int32_t *ids = find_input(inputs, data, "input_ids", 1, 2, &shape), *mask;
@@ -175,7 +185,7 @@ static mm_status add_media_positions(mm_context *ctx, mmi_io *io, const mm_tenso
     p = data[io->n_inputs] = mmi_alloc_array(ctx, (size_t)(shape[0] * shape[1]), 3 * sizeof *p);
     if (!p) return MM_E_NOMEM;
     st = media_positions(ctx, m, kinds, ids, mask, (size_t)shape[0], (size_t)shape[1], p);
-    return st ? st : add_input(ctx, io, "position_ids", MM_DTYPE_I32, 3, streams);
+    return st ? st : add_input(ctx, f, "position_ids", MM_DTYPE_I32, 3, streams, first);
 }
 
 static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outputs)
@@ -196,46 +206,79 @@ static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outp
     return st;
 }
 
+mm_status mmi_feed_begin(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, mmi_feed *f)
+{
+    mmi_io *io = &f->io;
+    size_t given = mm_tensor_map_count(inputs);
+    mm_status st;
+
+    memset(f, 0, sizeof *f);
+    if (given > MMI_IO_MAX - 2) return mmi_fail(ctx, MM_E_LIMIT, "%zu inputs, allowed are %d", given, MMI_IO_MAX - 2);
+    if ((st = mmi_graph_create(ctx, &io->g))) return st;
+    io->model = m;
+    f->given = given;
+    return mmi_feed_fill(ctx, inputs, f);
+}
+
+/* The list of inputs is made the first time, and is the same the next. */
+mm_status mmi_feed_fill(mm_context *ctx, const mm_tensor_map *inputs, mmi_feed *f)
+{
+    mmi_io *io = &f->io;
+    const mm_model *m = io->model;
+    const int first = !io->n_inputs;
+    size_t n = io->n_inputs;
+    mm_status st = MM_OK;
+
+    io->n_inputs = 0;
+    for (size_t i = 0; i < MMI_IO_MAX; i++) {
+        mmi_free(f->data[i]);
+        f->data[i] = NULL;
+    }
+    for (size_t i = 0; i < f->given && !st; i++) {
+        const char *name = mm_tensor_map_name(inputs, i);
+        const mm_tensor *t = mm_tensor_map_at(inputs, i);
+        if (!mm_tensor_elements(t)) st = mmi_fail(ctx, MM_E_SHAPE, "input %s is empty", name);
+        if (!st) st = convert(ctx, name, t, &f->data[i]);
+        if (!st) st = add_input(ctx, f, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t), first);
+    }
+    if (!st && m->arch->positions && !mm_tensor_map_get(inputs, "position_ids")) st = add_media_positions(ctx, f, inputs, first);
+    if (!st && m->info.vocabulary && io->n_inputs == f->given)
+        st = add_positions(ctx, f, inputs, mm_tensor_map_get(inputs, "input_ids") ? "input_ids" : "inputs_embeds", "position_ids", first);
+    if (!st && m->info.ids_input) st = add_positions(ctx, f, inputs, "decoder_input_ids", "decoder_position_ids", first);
+    if (!first) io->n_inputs = n;
+    for (size_t i = 0; i < io->n_inputs && !st; i++) mmi_graph_bind(io->g, io->inputs[i].value, f->data[i]); /* some shape the graph by their values */
+    return st;
+}
+
+void mmi_feed_end(mmi_feed *f)
+{
+    mmi_graph_destroy(f->io.g);
+    for (size_t i = 0; i < MMI_IO_MAX; i++) mmi_free(f->data[i]);
+    memset(f, 0, sizeof *f);
+}
+
 /* `cross` NULL: forward; else the source's run, without outputs. */
 static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *inputs, const char *const *wanted, mmi_kv_cache *cross,
                      mm_tensor_map **outputs)
 {
-    mmi_io io = {0};
+    mmi_feed f;
     mmi_run_values values = {.n_caches = 1, .cross = &cross};
-    void *data[MMI_IO_MAX] = {NULL};
-    size_t given = mm_tensor_map_count(inputs);
-    mm_status st;
+    mm_status st = mmi_feed_begin(ctx, m, inputs, &f);
 
-    if (given > MMI_IO_MAX - 2) return mmi_fail(ctx, MM_E_LIMIT, "%zu inputs, allowed are %d", given, MMI_IO_MAX - 2);
-    if ((st = mmi_graph_create(ctx, &io.g))) return st;
-    io.model = m;
-    io.wanted = wanted;
-    io.encode = cross != NULL;
-    for (size_t i = 0; i < given && !st; i++) {
-        const char *name = mm_tensor_map_name(inputs, i);
-        const mm_tensor *t = mm_tensor_map_at(inputs, i);
-        if (!mm_tensor_elements(t)) st = mmi_fail(ctx, MM_E_SHAPE, "input %s is empty", name);
-        if (!st) st = convert(ctx, name, t, &data[i]);
-        if (!st) st = add_input(ctx, &io, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t));
-    }
-    if (!st && m->arch->positions && !mm_tensor_map_get(inputs, "position_ids")) st = add_media_positions(ctx, &io, inputs, data);
-    if (!st && m->info.vocabulary && io.n_inputs == given)
-        st = add_positions(ctx, &io, inputs, mm_tensor_map_get(inputs, "input_ids") ? "input_ids" : "inputs_embeds", "position_ids", data);
-    if (!st && m->info.ids_input) st = add_positions(ctx, &io, inputs, "decoder_input_ids", "decoder_position_ids", data);
     if (st) goto cleanup;
-    for (size_t i = 0; i < io.n_inputs; i++) mmi_graph_bind(io.g, io.inputs[i].value, data[i]); /* some shape the graph by their values */
-    m->arch->build(&io);
-    if ((st = mmi_graph_plan(io.g))) goto cleanup;
-    for (size_t i = 0; i < given; i++)
-        if (!io.inputs[i].used) {
-            st = mmi_fail(ctx, MM_E_ARGUMENT, "%s does not take an input %s", m->class_name, io.inputs[i].name);
+    f.io.wanted = wanted;
+    f.io.encode = cross != NULL;
+    m->arch->build(&f.io);
+    if ((st = mmi_graph_plan(f.io.g))) goto cleanup;
+    for (size_t i = 0; i < f.given; i++)
+        if (!f.io.inputs[i].used) {
+            st = mmi_fail(ctx, MM_E_ARGUMENT, "%s does not take an input %s", m->class_name, f.io.inputs[i].name);
             goto cleanup;
         }
-    st = mmi_graph_run(io.g, cross ? &values : NULL);
-    if (!st && outputs) st = collect(ctx, &io, outputs);
+    st = mmi_graph_run(f.io.g, cross ? &values : NULL);
+    if (!st && outputs) st = collect(ctx, &f.io, outputs);
 cleanup:
-    mmi_graph_destroy(io.g);
-    for (size_t i = 0; i < MMI_IO_MAX; i++) mmi_free(data[i]);
+    mmi_feed_end(&f);
     return st;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "index_ops.h"
 #include "shape_ops.h"
 
 mmi_value mmi_io_input(mmi_io *io, const char *name)
@@ -38,6 +39,7 @@ mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t ra
 const void *mmi_io_values(mmi_io *io, const char *name)
 {
     mmi_value v = mmi_io_input(io, name);
+    io->g->by_value = 1;
     return v && !io->g->status ? mmi_graph_look(io->g, v)->data : NULL;
 }
 
@@ -87,6 +89,7 @@ int mmi_io_across(const mmi_io *io) { return io->cached && (io->inner || io->mod
 
 mmi_value mmi_io_last(const mmi_io *io, mmi_value x)
 {
+    if (io->counted && x && !io->g->status) return mmi_gather(io->g, x, io->counted);
     return io->last_only && x && !io->g->status ? mmi_slice(io->g, x, 1, mmi_graph_look(io->g, x)->shape[1] - 1, 1) : x;
 }
 
@@ -99,6 +102,7 @@ void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *want
     part->encode = io->encode;
     part->prefix = io->prefix;
     part->last_only = io->last_only;
+    part->counted = io->model->arch->parts[index].role == MMI_ROLE_DECODER ? io->counted : 0;
     part->segments = io->segments;
     part->wanted = wanted;
     part->inner = 1;

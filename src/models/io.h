@@ -21,6 +21,7 @@ struct mmi_io {
     int prefix;          /* with `cached`: the tokens of this run all see each other */
     int inner;           /* a part's: its outputs are values for the whole, not results */
     int last_only;       /* of the hidden states, only the last token's are needed for the logits */
+    mmi_value counted;   /* i32 [B, K]: only these tokens' are, 0: all */
     mmi_value segments;  /* i32 [n + 1], texts one behind another in a batch of 1; 0: none */
     mmi_io_entry inputs[MMI_IO_MAX], outputs[MMI_IO_MAX];
     size_t n_inputs, n_outputs;
@@ -37,10 +38,10 @@ const char *mmi_io_asked(const mmi_io *io, const char *name); /* the name in `wa
 void mmi_io_hidden_state(mmi_io *io, int64_t k, mmi_value v); /* "hidden_states.<k>", only where `wanted` names it */
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name);
 int mmi_io_across(const mmi_io *io); /* a part that decodes over the caches: it attends to what the cross caches hold */
-mmi_value mmi_io_last(const mmi_io *io, mmi_value x); /* x [B, T, C], or its last token's when io->last_only */
+mmi_value mmi_io_last(const mmi_io *io, mmi_value x); /* x [B, T, C], or its last token's when io->last_only, or those that io->counted names */
 
 /* Run part `index` of io's model within its graph: begin, give it inputs as it names them, build, and take its outputs by name. `wanted` as
- * in the structure; a decoder's part inherits the caches, last_only and segments. */
+ * in the structure; a decoder's part inherits the caches, last_only, counted and segments. */
 void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *wanted);
 void mmi_io_give(mmi_io *io, const char *name, mmi_value v); /* v 0: nothing */
 void mmi_io_build(mmi_io *io);
