@@ -444,6 +444,16 @@ mm_status mmi_json_text(mm_context *ctx, const mmi_json *doc, const mmi_json_nod
     return MM_OK;
 }
 
+mm_status mmi_json_only(mm_context *ctx, const mmi_json *doc, const mmi_json_node *object, const char *const *keys)
+{
+    for (const mmi_json_node *n = mmi_json_first(object); n; n = mmi_json_next(n)) {
+        const char *const *k = keys;
+        while (*k && strcmp(*k, mmi_json_key(n))) k++;
+        if (!*k) return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%.60s\" is no key that it may have", mmi_json_name(doc), mmi_json_key(n));
+    }
+    return MM_OK;
+}
+
 int mmi_json_quote(mm_context *ctx, mmi_text *out, const char *s, size_t n)
 {
     size_t plain = 0, i = 0; /* s[plain..i) is copied as it is */

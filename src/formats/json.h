@@ -53,6 +53,9 @@ mm_status mmi_json_f64(mm_context *ctx, const mmi_json *doc, const mmi_json_node
 mm_status mmi_json_bool(mm_context *ctx, const mmi_json *doc, const mmi_json_node *object, const char *key, int required, int *out);
 mm_status mmi_json_text(mm_context *ctx, const mmi_json *doc, const mmi_json_node *object, const char *key, int required, const char **out);
 
+/* MM_E_FORMAT naming the document and the key where the object has a member that is none of `keys`, NULL at their end. */
+mm_status mmi_json_only(mm_context *ctx, const mmi_json *doc, const mmi_json_node *object, const char *const *keys);
+
 /* Append a string as JSON, quotes included, with malformed UTF-8 as U+FFFD. Nonzero when out of memory. */
 int mmi_json_quote(mm_context *ctx, mmi_text *out, const char *bytes, size_t n);
 
