@@ -237,6 +237,8 @@ mm_status mmi_feed_fill(mm_context *ctx, const mm_tensor_map *inputs, mmi_feed *
     for (size_t i = 0; i < f->given && !st; i++) {
         const char *name = mm_tensor_map_name(inputs, i);
         const mm_tensor *t = mm_tensor_map_at(inputs, i);
+        if (first) name = f->names[i] = mmi_strdup(ctx, name); /* the graph may outlive the tensors */
+        if (!name) return MM_E_NOMEM;
         if (!mm_tensor_elements(t)) st = mmi_fail(ctx, MM_E_SHAPE, "input %s is empty", name);
         if (!st) st = convert(ctx, name, t, &f->data[i]);
         if (!st) st = add_input(ctx, f, name, is_integer(mm_tensor_dtype(t)) ? MM_DTYPE_I32 : MM_DTYPE_F32, mm_tensor_rank(t), mm_tensor_shape(t), first);
@@ -253,7 +255,10 @@ mm_status mmi_feed_fill(mm_context *ctx, const mm_tensor_map *inputs, mmi_feed *
 void mmi_feed_end(mmi_feed *f)
 {
     mmi_graph_destroy(f->io.g);
-    for (size_t i = 0; i < MMI_IO_MAX; i++) mmi_free(f->data[i]);
+    for (size_t i = 0; i < MMI_IO_MAX; i++) {
+        mmi_free(f->data[i]);
+        mmi_free(f->names[i]);
+    }
     memset(f, 0, sizeof *f);
 }
 

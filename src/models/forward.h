@@ -10,6 +10,7 @@
 typedef struct {
     mmi_io io;
     void *data[MMI_IO_MAX];
+    char *names[MMI_IO_MAX];
     size_t given; /* inputs that are the caller's; positions follow */
 } mmi_feed;
 
