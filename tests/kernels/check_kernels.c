@@ -937,7 +937,7 @@ static void test_pack_keys(void **state)
 
 #define ENTRIES(X)                                                                                                      \
     X(add)                                                                                                              \
-    X(mul) X(scale) X(activate) X(gate) X(layer_norm) X(rms_norm) X(softmax) X(dot) X(rope) X(from_f16) \
+    X(mul) X(scale) X(activate) X(gate) X(layer_norm) X(rms_norm) X(activate_gradient) X(gate_gradient) X(layer_norm_gradient) X(rms_norm_gradient) X(softmax) X(dot) X(rope) X(from_f16) \
         X(from_bf16) X(to_f16) X(matmul_rows) X(float_linear) X(attention) X(pack_keys)
 
 static void list(int best)
@@ -946,7 +946,7 @@ static void list(int best)
     do {                                                                         \
         int from = best;                                                         \
         while (from > 0 && tables[from - 1].entry == tables[best].entry) from--; \
-        printf("%-14s %s\n", #entry, mmi_cpu_level_name(from));                  \
+        printf("%-20s %s\n", #entry, mmi_cpu_level_name(from));                  \
     } while (0);
     ENTRIES(SHOW)
 #undef SHOW
