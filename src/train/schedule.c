@@ -24,7 +24,7 @@ double mmi_schedule_factor(const mmi_schedule *s, uint64_t step)
     if (step < s->warmup_steps) return (double)step / warmup;
     done = (double)(step - s->warmup_steps);
     switch (s->kind) {
-    case MMI_SCHEDULE_LINEAR: return s->min_ratio + (1 - s->min_ratio) * fmax(0, 1 - done / down);
+    case MMI_SCHEDULE_LINEAR: return s->min_ratio + (1 - s->min_ratio) * fmax(0, ((double)s->total_steps - (double)step) / down);
     case MMI_SCHEDULE_COSINE: return s->min_ratio + (1 - s->min_ratio) * 0.5 * (1 + cos(3.14159265358979323846 * fmin(1, done / down)));
     case MMI_SCHEDULE_INVERSE_SQRT: return fmax(s->min_ratio, 1 / sqrt((done + scale) / scale));
     case MMI_SCHEDULE_CONSTANT:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Write tests/golden/optimizers.safetensors: the weights of a matrix and of a vector through steps with given gradients, by torch's
-optimizers, and learning rates by transformers' schedules, for tests/unit/test_optimizer.c and test_schedule.c.
+optimizers, and learning rates by transformers' schedules, for tests/unit/test_optimizer.c, test_gradient_norm.c and test_schedule.c.
 
     start.<parameter>, gradient.<parameter> [steps, ...], rates [steps]
     <case>.<parameter> [steps, ...]   weights after each step
+    clip_<most>.norm, clip_<most>.<parameter>   the first gradient's norm, and what clip_grad_norm_ leaves of it
     schedule.<name>_<warmup>_<total>_<min_ratio> [total + 20]
 
 The learning rate of step t is rates[t] times the case's. Adafactor by both definitions: transformers.optimization.Adafactor (steps
@@ -72,6 +73,14 @@ run("lion", lambda p: Lion(p, 0, weight_decay=0.1), 1e-3, double=True)
 run("adafactor", lambda p: optimization.Adafactor(p, 0, scale_parameter=False, relative_step=False, weight_decay=0.1), 1e-2)
 run("adafactor_relative", lambda p: optimization.Adafactor(p, weight_decay=0.1), 1e-2, follow=False)
 run("adafactor_torch", lambda p: torch.optim.Adafactor(p, 0, weight_decay=0, eps=(1e-15, 1e-3)), 0.5)
+
+for most in (0.5, 100):
+    params = [torch.nn.Parameter(v) for v in start.values()]
+    for p, g in zip(params, grads.values()):
+        p.grad = g[0].clone()
+    tensors[f"clip_{most}.norm"] = torch.nn.utils.clip_grad_norm_(params, most).reshape(1)
+    for name, p in zip(SHAPES, params):
+        tensors[f"clip_{most}.{name}"] = p.grad
 
 
 def schedule(name, make, warmup, total, least=0.0):
