@@ -6,6 +6,7 @@ void mmi_kernels_init(mmi_kernels *k, int level)
     k->level = MM_CPU_REFERENCE;
     mmi_kernels_reference(k);
     mmi_kernels_gradient_reference(k);
+    mmi_kernels_update_reference(k);
     mmi_kernels_quant_reference(k);
 #if defined(__x86_64__)
     if (level >= MM_CPU_AVX2) {

@@ -56,6 +56,21 @@ typedef struct {
 enum { MMI_QUERY_TILE = 16 };
 size_t mmi_attention_scratch(size_t dim, size_t value_dim); /* floats */
 
+/* The numbers of one step of an optimizer. Below, g is `scale` times the gradient; w, m, v: weights and moments. */
+typedef struct {
+    float scale;
+    float keep;         /* of the weights: 1 - lr * decay */
+    float decay;        /* of the weights, added to the gradient */
+    float rate;         /* of the step */
+    float beta1, rest1; /* of the first moment: what is kept and what is added, 1 in sum */
+    float beta2, rest2; /* of the second */
+    float root, eps;    /* the step is divided by root sqrt(v) + eps */
+    int nesterov;
+} mmi_update;
+
+/* One step of n weights in place. Each operation is rounded on its own, so that all levels give the same bits. */
+typedef void (*mmi_update_fn)(const mmi_update *u, const float *gradient, float *w, float *m, float *v, size_t n);
+
 /* Quantized activations of one row: see quant_pack.h. */
 struct mmi_quant_tile;
 /* Packed float weights: see float_linear.h. */
@@ -84,6 +99,13 @@ typedef struct mmi_kernels {
     void (*gate_gradient)(mmi_activation act, const float *gate, const float *up, const float *dy, float *dgate, float *dup, size_t n);
     void (*layer_norm_gradient)(const float *x, const float *w, float eps, const float *dy, float *dx, float *dw, float *db, size_t n);
     void (*rms_norm_gradient)(const float *x, const float *w, float w_offset, float eps, const float *dy, float *dx, float *dw, size_t n);
+
+    mmi_update_fn adamw;     /* m += rest1 (g - m); v = beta2 v + rest2 g^2; w = keep w - rate m / (root sqrt(v) + eps) */
+    mmi_update_fn sgd;       /* g += decay w; m = beta1 m + g; w -= rate m, or when nesterov rate (g + beta1 m); m may be NULL: w -= rate g */
+    mmi_update_fn lion;      /* w = keep w - rate sign(beta1 m + rest1 g); m = beta2 m + rest2 g */
+    mmi_update_fn adafactor; /* w = keep w - rate g m; m stays */
+    double (*sum_squares)(const float *a, const float *b, size_t n); /* of a b, or of a when b is NULL; in float64 */
+    double (*column_squares)(const float *x, float scale, float *columns, size_t n); /* columns += (scale x)^2; returns their sum, in float64 */
 
     /* conversions of n elements; quantized rows through mmi_dequantize of block_quant.h */
     void (*from_f16)(const uint16_t *x, float *y, size_t n);
@@ -115,6 +137,7 @@ void mmi_kernels_init(mmi_kernels *k, int level);
 /* One per level; each overwrites the entries that it makes faster. */
 void mmi_kernels_reference(mmi_kernels *k);
 void mmi_kernels_gradient_reference(mmi_kernels *k);
+void mmi_kernels_update_reference(mmi_kernels *k);
 void mmi_kernels_quant_reference(mmi_kernels *k);
 #if defined(__x86_64__)
 void mmi_kernels_avx2(mmi_kernels *k);

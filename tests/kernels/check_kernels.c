@@ -933,12 +933,81 @@ static void test_pack_keys(void **state)
     assert_true(y[62] == 1 && y[64 + 62] == 2 && y[63] == 3 && y[64 + 63] == 4 && y[128] == 5 && y[128 + 64] == 6);
 }
 
+/* ---- steps of optimizers ---- */
+
+/* The reference in bits, for every member of mmi_update and every sign; against mathematics in tests/unit/test_optimizer.c. */
+static void test_updates(void **state)
+{
+    const mmi_kernels *k = table(state), *ref = &tables[MM_CPU_REFERENCE];
+    const mmi_update_fn have[] = {k->adamw, k->sgd, k->sgd, k->sgd, k->lion, k->adafactor};
+    const mmi_update_fn want[] = {ref->adamw, ref->sgd, ref->sgd, ref->sgd, ref->lion, ref->adafactor};
+    enum { G, W, M, V, ARRAYS };
+
+    for (size_t c = 0; c < sizeof have / sizeof *have; c++) {
+        for (size_t s = 0; s < N_SIZES * 2; s++) {
+            const size_t n = SIZES[s / 2];
+            const mmi_update u = {0.7f, 0.99f, 0.013f, 0.003f, 0.9f, 0.1f, 0.97f, 0.03f, 1.3f, 1e-8f, c == 2};
+            buffer b[ARRAYS];
+            float *x[ARRAYS], *copy[ARRAYS];
+            for (int i = 0; i < ARRAYS; i++) {
+                x[i] = floats_open(&b[i], n, (int)s);
+                fill(x[i], n, i == V ? 0 : -2, 2);
+                if (i != W && i != V && n > 2) x[i][2] = 0; /* no sign for Lion */
+                copy[i] = malloc((n + 1) * sizeof(float));
+                memcpy(copy[i], x[i], n * sizeof(float));
+            }
+            have[c](&u, x[G], x[W], c == 3 ? NULL : x[M], x[V], n);
+            want[c](&u, copy[G], copy[W], c == 3 ? NULL : copy[M], copy[V], n);
+            for (int i = 0; i < ARRAYS; i++) {
+                for (size_t j = 0; j < n; j++) {
+                    if (bits_of(x[i][j]) != bits_of(copy[i][j])) fail_msg("update %zu, array %d, element %zu of %zu: %a, not %a", c, i, j, n, x[i][j], copy[i][j]);
+                }
+                buffer_close(&b[i]);
+                free(copy[i]);
+            }
+        }
+    }
+}
+
+/* Float64 sums of the same float products: equal but for the order. Large numbers, whose squares no float holds. */
+static void test_squares(void **state)
+{
+    const mmi_kernels *k = table(state);
+
+    for (size_t s = 0; s < N_SIZES * 4; s++) {
+        const size_t n = SIZES[s / 4];
+        const float large = s % 4 < 2 ? 3 : 1e30f;
+        buffer in[3];
+        float *a = floats_open(&in[0], n, (int)s), *b = floats_open(&in[1], n, (int)s), *columns = floats_open(&in[2], n, (int)s);
+        double plain = 0, both = 0, scaled = 0;
+        fill(a, n, -large, large);
+        fill(b, n, -1, 1);
+        for (size_t i = 0; i < n; i++) {
+            const float product = a[i] * b[i], y = 0.3f * a[i];
+            columns[i] = 1;
+            plain += (double)a[i] * a[i];
+            both += (double)product * product;
+            scaled += (double)y * y;
+        }
+        CHECK_CLOSE(k->sum_squares(a, NULL, n), plain, 1e-12 * plain, "squares n=%zu", n);
+        CHECK_CLOSE(k->sum_squares(a, b, n), both, 1e-12 * both, "squares of products n=%zu", n);
+        CHECK_CLOSE(k->column_squares(a, 0.3f, columns, n), scaled, 1e-12 * scaled, "sum of column squares n=%zu", n);
+        for (size_t i = 0; i < n; i++) {
+            const float y = 0.3f * a[i], square = y * y;
+            CHECK_CLOSE(columns[i], 1 + square, 0, "column squares n=%zu i=%zu", n, i);
+        }
+        for (int i = 0; i < 3; i++) buffer_close(&in[i]);
+    }
+}
+
 /* ---- the list and the bench ---- */
 
 #define ENTRIES(X)                                                                                                      \
     X(add)                                                                                                              \
-    X(mul) X(scale) X(activate) X(gate) X(layer_norm) X(rms_norm) X(activate_gradient) X(gate_gradient) X(layer_norm_gradient) X(rms_norm_gradient) X(softmax) X(dot) X(rope) X(from_f16) \
-        X(from_bf16) X(to_f16) X(matmul_rows) X(float_linear) X(attention) X(pack_keys)
+    X(mul) X(scale) X(activate) X(gate) X(layer_norm) X(rms_norm) X(activate_gradient) X(gate_gradient) \
+        X(layer_norm_gradient) X(rms_norm_gradient) X(softmax) X(dot) X(rope) X(from_f16) \
+        X(from_bf16) X(to_f16) X(matmul_rows) X(float_linear) X(attention) X(pack_keys) X(adamw) X(sgd) X(lion) X(adafactor) \
+        X(sum_squares) X(column_squares)
 
 static void list(int best)
 {
@@ -978,6 +1047,12 @@ static void b_softmax(const mmi_kernels *k, bench_data *d) { k->softmax(d->a, d-
 static void b_dot(const mmi_kernels *k, bench_data *d) { d->y[0] = k->dot(d->a, d->b, 576); }
 static void b_rope(const mmi_kernels *k, bench_data *d) { k->rope(d->y, d->cosines, d->sines, 32, 1); }
 static void b_rope_pairs(const mmi_kernels *k, bench_data *d) { k->rope(d->y, d->cosines, d->sines, 32, 0); }
+static void b_adamw(const mmi_kernels *k, bench_data *d)
+{
+    const mmi_update u = {.scale = 1, .keep = 1, .beta1 = 0.9f, .rest1 = 0.1f, .beta2 = 0.99f, .rest2 = 0.01f, .root = 1, .eps = 1e-8f};
+    k->adamw(&u, d->a, d->b, d->c, d->y, 1536);
+}
+static void b_sum_squares(const mmi_kernels *k, bench_data *d) { d->y[0] = (float)k->sum_squares(d->a, NULL, 1536); }
 static void b_from_f16(const mmi_kernels *k, bench_data *d) { k->from_f16(d->h, d->y, 1536); }
 static void b_to_f16(const mmi_kernels *k, bench_data *d) { k->to_f16(d->a, d->h, 1536); }
 static void b_matvec_f32(const mmi_kernels *k, bench_data *d)
@@ -1027,6 +1102,8 @@ static const bench_row BENCH[] = {
     {"dot 576", b_dot, 0, 0, 0},
     {"rope 2 x 32 halves", b_rope, 0, 0, 0},
     {"rope 2 x 32 pairs", b_rope_pairs, 0, 0, 0},
+    {"adamw 1536", b_adamw, 0, 0, 0},
+    {"sum_squares 1536", b_sum_squares, 0, 0, 0},
     {"from_f16 1536", b_from_f16, 0, 0, 0},
     {"to_f16 1536", b_to_f16, 0, 0, 0},
     {"matvec f32 4096x1024", b_matvec_f32, 0, 2.0 * BENCH_FLOATS, 4.0 * BENCH_FLOATS},
@@ -1119,6 +1196,8 @@ int main(int argc, char **argv)
         {"attention_every_size", test_attention_every_size},
         {"attention_nan", test_attention_nan},
         {"pack_keys", test_pack_keys},
+        {"updates", test_updates},
+        {"squares", test_squares},
     };
     enum { N_TESTS = sizeof TESTS / sizeof *TESTS };
     const int best = mmi_cpu_best_level();

@@ -7,11 +7,13 @@ enum { ROWS_OF_4 = 2 };
 #include "float_linear.h"
 #include "float_template.h"
 #include "gradient_template.h"
+#include "update_template.h"
 
 void mmi_kernels_avx512(mmi_kernels *k)
 {
     register_float_kernels(k);
     register_gradient_kernels(k);
+    register_update_kernels(k);
     k->attention = mmi_attention_avx512;
     k->pack_keys = mmi_pack_keys_avx512;
     k->float_pack = mmi_float_pack_avx512;

@@ -21,6 +21,19 @@
         }                                             \
     } while (0)
 
+/* The same with one `body` for both, a macro of what loads and stores, whole or masked. */
+#define EACH_VECTOR_OF(n, body)                                    \
+    do {                                                           \
+        size_t i = 0;                                              \
+        for (; i + LANES <= (n); i += LANES) body(v_load, v_store) \
+        if (i < (n)) {                                             \
+            const mask tail = m_first((n) - i);                    \
+            body(LOAD_TAIL, STORE_TAIL)                            \
+        }                                                          \
+    } while (0)
+#define LOAD_TAIL(p) v_load_masked(p, tail)
+#define STORE_TAIL(p, a) v_store_masked(p, tail, a)
+
 static inline void add(const float *a, const float *b, float *y, size_t n)
 {
     EACH_VECTOR(n, v_store(y + i, v_add(v_load(a + i), v_load(b + i)));

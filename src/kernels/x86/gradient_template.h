@@ -85,19 +85,6 @@ static inline void activate_gradient(mmi_activation act, const float *x, const f
 #undef CALL
 }
 
-/* A loop over vectors of `body`, in which LOAD and STORE are whole or masked. */
-#define EACH_ROW_VECTOR(n, body)                                   \
-    do {                                                           \
-        size_t i = 0;                                              \
-        for (; i + LANES <= (n); i += LANES) body(v_load, v_store) \
-        if (i < (n)) {                                             \
-            const mask tail = m_first((n) - i);                    \
-            body(LOAD_ROW_TAIL, STORE_ROW_TAIL)                    \
-        }                                                          \
-    } while (0)
-#define LOAD_ROW_TAIL(p) v_load_masked(p, tail)
-#define STORE_ROW_TAIL(p, a) v_store_masked(p, tail, a)
-
 static ALWAYS_INLINE void gate_gradient_as(mmi_activation act, const float *gate, const float *up, const float *dy, float *dgate, float *dup, size_t n)
 {
 #define WRITE(LOAD, STORE)                                              \
@@ -108,7 +95,7 @@ static ALWAYS_INLINE void gate_gradient_as(mmi_activation act, const float *gate
         STORE(dgate + i, v_mul(v_mul(d, LOAD(up + i)), slope));         \
         STORE(dup + i, du);                                             \
     }
-    EACH_ROW_VECTOR(n, WRITE);
+    EACH_VECTOR_OF(n, WRITE);
 #undef WRITE
 }
 
@@ -134,7 +121,7 @@ static inline void layer_norm_gradient(const float *x_row, const float *w, float
         plain = v_add(plain, d);                                                \
         along = v_fma(d, v_mul(v_sub(LOAD(x_row + i), mean), r), along);        \
     }
-    EACH_ROW_VECTOR(n, SUMS); /* behind the end dy is 0 */
+    EACH_VECTOR_OF(n, SUMS); /* behind the end dy is 0 */
 #undef SUMS
     const vec even = v_set(v_sum(plain) / (float)n), slope = v_set(v_sum(along) / (float)n);
 #define WRITE(LOAD, STORE)                                                      \
@@ -145,7 +132,7 @@ static inline void layer_norm_gradient(const float *x_row, const float *w, float
         if (db) STORE(db + i, v_add(LOAD(db + i), g));                          \
         STORE(dx + i, v_mul(r, v_fnmadd(h, slope, v_sub(d, even))));            \
     }
-    EACH_ROW_VECTOR(n, WRITE);
+    EACH_VECTOR_OF(n, WRITE);
 #undef WRITE
 }
 
@@ -157,7 +144,7 @@ static inline void rms_norm_gradient(const float *x_row, const float *w, float w
     const vec r = v_set(1.0f / sqrtf(squares / (float)n + eps));
     vec along = v_zero();
 #define SUMS(LOAD, STORE) along = v_fma(v_mul(LOAD(dy + i), v_add(LOAD(w + i), offset)), v_mul(LOAD(x_row + i), r), along);
-    EACH_ROW_VECTOR(n, SUMS);
+    EACH_VECTOR_OF(n, SUMS);
 #undef SUMS
     const vec slope = v_set(v_sum(along) / (float)n);
 #define WRITE(LOAD, STORE)                                                                          \
@@ -166,7 +153,7 @@ static inline void rms_norm_gradient(const float *x_row, const float *w, float w
         if (dw) STORE(dw + i, v_fma(g, h, LOAD(dw + i)));                                           \
         STORE(dx + i, v_mul(r, v_fnmadd(h, slope, v_mul(g, v_add(LOAD(w + i), offset)))));          \
     }
-    EACH_ROW_VECTOR(n, WRITE);
+    EACH_VECTOR_OF(n, WRITE);
 #undef WRITE
 }
 

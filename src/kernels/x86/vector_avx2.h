@@ -44,6 +44,7 @@ static inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); 
 static inline vec v_fmsub(vec a, vec b, vec c) { return _mm256_fmsub_ps(a, b, c); }     /* a b - c */
 static inline vec v_fnmadd(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }   /* c - a b */
 static inline vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
+static inline vec v_sqrt(vec a) { return _mm256_sqrt_ps(a); }
 static inline vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
 static inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 static inline vec v_abs(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
@@ -73,6 +74,21 @@ static inline float v_sum(vec a)
     __m128 t = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     t = _mm_add_ps(t, _mm_movehl_ps(t, t));
     return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
+}
+
+/* Sums in float64, in half as many lanes. */
+typedef __m256d wide;
+
+static inline wide w_zero(void) { return _mm256_setzero_pd(); }
+static inline wide w_add_squares(wide sum, vec a)
+{
+    const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(a)), high = _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
+    return _mm256_fmadd_pd(high, high, _mm256_fmadd_pd(low, low, sum));
+}
+static inline double w_sum(wide a)
+{
+    const __m128d t = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(t, _mm_unpackhi_pd(t, t)));
 }
 
 static inline float v_top(vec a)

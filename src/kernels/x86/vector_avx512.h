@@ -39,6 +39,7 @@ static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); 
 static inline vec v_fmsub(vec a, vec b, vec c) { return _mm512_fmsub_ps(a, b, c); }     /* a b - c */
 static inline vec v_fnmadd(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }   /* c - a b */
 static inline vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
+static inline vec v_sqrt(vec a) { return _mm512_sqrt_ps(a); }
 static inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 static inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 static inline vec v_abs(vec a) { return _mm512_abs_ps(a); }
@@ -58,6 +59,17 @@ static inline float v_sum(vec a)
     t = _mm_add_ps(t, _mm_movehl_ps(t, t));
     return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
 }
+
+/* Sums in float64, in half as many lanes. */
+typedef __m512d wide;
+
+static inline wide w_zero(void) { return _mm512_setzero_pd(); }
+static inline wide w_add_squares(wide sum, vec a)
+{
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(a)), high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1));
+    return _mm512_fmadd_pd(high, high, _mm512_fmadd_pd(low, low, sum));
+}
+static inline double w_sum(wide a) { return _mm512_reduce_add_pd(a); }
 
 static inline float v_top(vec a) { return _mm512_reduce_max_ps(a); }
 
