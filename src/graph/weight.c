@@ -140,6 +140,11 @@ void mmi_weight_clear(mmi_weight *w)
     memset(w, 0, sizeof *w);
 }
 
+float *mmi_weight_values(mmi_weight *w)
+{
+    return w->data_owned && !w->packed && w->dtype == MM_DTYPE_F32 ? (float *)(uintptr_t)w->data : NULL;
+}
+
 void mmi_weight_read_row(const mmi_weight *w, size_t row, float *out)
 {
     if (w->packed) {

@@ -28,6 +28,9 @@ typedef struct {
 mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place);
 void mmi_weight_clear(mmi_weight *w); /* frees what it owns, the name included */
 
+/* The elements of an own, plain f32 weight, which may be changed while nobody computes with them; NULL for another. */
+float *mmi_weight_values(mmi_weight *w);
+
 /* Row `row` as f32. */
 void mmi_weight_read_row(const mmi_weight *w, size_t row, float *out);
 

@@ -124,23 +124,33 @@ static mm_status read_lora(const reader *r, const mmi_json_node *root)
 
 static mm_status read_optimizer(const reader *r, const mmi_json_node *root)
 {
-    static const char *const keys[] = {"name", "lr", "betas", "eps", "momentum", "nesterov", "weight_decay", "groups", NULL};
+    static const char *const keys[] = {"name", "lr", "weight_decay", "groups", "betas", "eps", NULL};
+    static const char *const sgd_keys[] = {"name", "lr", "weight_decay", "groups", "momentum", "nesterov", NULL};
+    static const char *const adafactor_keys[] = {"name", "lr", "weight_decay", "groups", "eps", "relative_step", NULL};
     static const char *const group_keys[] = {"match", "lr_scale", "weight_decay", NULL};
     static const char *const schedule_keys[] = {"name", "warmup_steps", "min_ratio", NULL};
     mmi_train_config *c = r->c;
+    mmi_optimizer_spec *o = &c->optimizer;
     const mmi_json_node *node, *item;
+    const char *name = "adamw", *schedule = "constant";
+    int64_t warmup = 0;
 
     TRY(object_of(r, root, "optimizer", 0, &node));
-    TRY(only(r, node, keys));
-    TRY(text(r, node, "name", 0, &c->optimizer));
+    TRY(mmi_json_text(r->ctx, r->doc, node, "name", 0, &name));
+    TRY(mmi_optimizer_spec_of(r->ctx, name, o));
+    TRY(only(r, node, o->kind == MMI_OPTIMIZER_SGD ? sgd_keys : o->kind == MMI_OPTIMIZER_ADAFACTOR ? adafactor_keys : keys));
+    o->seed = c->seed;
     TRY(number(r, node, "lr", 0, 1e3, &c->lr));
-    TRY(number(r, node, "eps", 0, 1, &c->eps));
-    TRY(number(r, node, "momentum", 0, 1, &c->momentum));
-    TRY(mmi_json_bool(r->ctx, r->doc, node, "nesterov", 0, &c->nesterov));
+    TRY(number(r, node, "eps", 0, 1, &o->eps));
+    if (o->kind == MMI_OPTIMIZER_SGD) {
+        TRY(number(r, node, "momentum", 0, 1, &o->beta1));
+        TRY(mmi_json_bool(r->ctx, r->doc, node, "nesterov", 0, &o->nesterov));
+    }
+    if (o->kind == MMI_OPTIMIZER_ADAFACTOR) TRY(mmi_json_bool(r->ctx, r->doc, node, "relative_step", 0, &o->relative_step));
     TRY(number(r, node, "weight_decay", 0, 1e3, &c->weight_decay));
     item = mmi_json_get(node, "betas");
-    if (item && (mmi_json_count(item) != 2 || !mmi_json_number(mmi_json_first(item), &c->beta1) || !mmi_json_number(mmi_json_next(mmi_json_first(item)), &c->beta2) ||
-                 c->beta1 < 0 || c->beta1 >= 1 || c->beta2 < 0 || c->beta2 >= 1))
+    if (item && (mmi_json_count(item) != 2 || !mmi_json_number(mmi_json_first(item), &o->beta1) || !mmi_json_number(mmi_json_next(mmi_json_first(item)), &o->beta2) ||
+                 o->beta1 < 0 || o->beta1 >= 1 || o->beta2 < 0 || o->beta2 >= 1))
         return mmi_fail(r->ctx, MM_E_FORMAT, "%s: betas must be two numbers of 0 to less than 1", mmi_json_name(r->doc));
     for (item = mmi_json_first(mmi_json_get(node, "groups")); item; item = mmi_json_next(item)) {
         mmi_train_group *g = &c->groups[c->n_groups];
@@ -155,9 +165,11 @@ static mm_status read_optimizer(const reader *r, const mmi_json_node *root)
     }
     TRY(object_of(r, root, "schedule", 0, &node));
     TRY(only(r, node, schedule_keys));
-    TRY(text(r, node, "name", 0, &c->schedule));
-    TRY(integer(r, node, "warmup_steps", 0, INT64_C(1) << 40, &c->warmup_steps));
-    return number(r, node, "min_ratio", 0, 1, &c->min_ratio);
+    TRY(mmi_json_text(r->ctx, r->doc, node, "name", 0, &schedule));
+    TRY(mmi_schedule_kind_of(r->ctx, schedule, &c->schedule.kind));
+    TRY(integer(r, node, "warmup_steps", 0, INT64_C(1) << 40, &warmup));
+    c->schedule.warmup_steps = (uint64_t)warmup;
+    return number(r, node, "min_ratio", 0, 1, &c->schedule.min_ratio);
 }
 
 static mm_status read_data(const reader *r, const mmi_json_node *task, mmi_train_task *t)
@@ -330,12 +342,10 @@ mm_status mmi_train_config_read(mm_context *ctx, const char *file, mmi_train_con
 {
     reader r = {ctx, c, NULL};
 
-    *c = (mmi_train_config){.batch_size = 32, .accumulate = 1, .master = MM_DTYPE_F32, .threads_ahead = 4, .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
-                            .momentum = 0.9, .weight_decay = 0.01, .log_every = 10, .keep = 2};
+    *c = (mmi_train_config){.batch_size = 32, .accumulate = 1, .master = MM_DTYPE_F32, .threads_ahead = 4, .lr = 1e-3, .weight_decay = 0.01,
+                            .log_every = 10, .keep = 2};
     c->directory = directory_of(ctx, file);
-    c->optimizer = mmi_strdup(ctx, "adamw");
-    c->schedule = mmi_strdup(ctx, "constant");
-    if (!c->directory || !c->optimizer || !c->schedule) return MM_E_NOMEM;
+    if (!c->directory) return MM_E_NOMEM;
     TRY(mmi_json_read(ctx, file, MAX_BYTES, &c->doc));
     r.doc = c->doc;
     if (mmi_json_kind_of(mmi_json_root(c->doc)) != MMI_JSON_OBJECT) return mmi_fail(ctx, MM_E_FORMAT, "%s: an object is expected", file);
@@ -368,8 +378,6 @@ void mmi_train_config_clear(mmi_train_config *c)
     mmi_free(c->output);
     mmi_free(c->from);
     mmi_free(c->tokenizer);
-    mmi_free(c->optimizer);
-    mmi_free(c->schedule);
     mmi_json_destroy(c->doc);
     memset(c, 0, sizeof *c);
 }

@@ -5,6 +5,8 @@
 
 #include "json.h"
 #include "objective.h"
+#include "optimizer.h"
+#include "schedule.h"
 
 enum { MMI_TRAIN_TASKS = 16, MMI_TRAIN_GROUPS = 16 };
 
@@ -65,14 +67,11 @@ typedef struct {
     mmi_train_task tasks[MMI_TRAIN_TASKS];
     size_t n_tasks;
 
-    char *optimizer;       /* "adamw", "sgd", "lion", "adafactor" */
-    double lr, beta1, beta2, eps, momentum, weight_decay;
-    int nesterov;
+    mmi_optimizer_spec optimizer;
+    double lr, weight_decay;
     mmi_train_group groups[MMI_TRAIN_GROUPS];
     size_t n_groups;
-    char *schedule;        /* "cosine", "linear", "constant", "inverse_sqrt" */
-    int64_t warmup_steps;
-    double min_ratio;
+    mmi_schedule schedule; /* total_steps is the run's */
     int64_t log_every, evaluate_every, save_every, keep, evaluate_batches; /* 0: never, or all */
 } mmi_train_config;
 
