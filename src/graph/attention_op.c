@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention_gradient.h"
 #include "kernels.h"
 #include "kv_cache.h"
 #include "shape_ops.h"
@@ -180,7 +181,7 @@ static mm_status check_run(mmi_run *run, const attention_job *j)
 }
 
 /* T5's buckets: half of them one distance each, the others in logarithmic steps. */
-static size_t bucket_of(int64_t distance, int64_t buckets, int64_t most, int both)
+size_t mmi_distance_bucket(int64_t distance, int64_t buckets, int64_t most, int both)
 {
     int64_t first = 0, n = distance < 0 ? -distance : 0, exact, step;
 
@@ -212,7 +213,7 @@ static mm_status fill_distances(mmi_run *run, const mmi_node *n, attention_job *
     j->by_distance = mmi_alloc_array(run->ctx, j->heads, j->distances * sizeof(float)); /* both counts are of 31 bits */
     if (!j->by_distance) return MM_E_NOMEM;
     for (size_t d = 0; d < j->distances; d++) {
-        size_t bucket = bucket_of((int64_t)d - (int64_t)j->zero, table->shape[0], n->i[4], (int)n->i[5]);
+        size_t bucket = mmi_distance_bucket((int64_t)d - (int64_t)j->zero, table->shape[0], n->i[4], (int)n->i[5]);
         for (size_t h = 0; h < j->heads; h++) j->by_distance[h * j->distances + d] = t[bucket * j->heads + h];
     }
     return MM_OK;
@@ -298,7 +299,7 @@ static void attention_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch
     size->shared = (size_t)k->shape[2] * (size_t)n->i[3] * MMI_KEY_BLOCK * (dim + value_dim) * sizeof(float);
 }
 
-static const mmi_op attention_op = {"attention", run_attention, attention_scratch, 0, NULL};
+static const mmi_op attention_op = {"attention", run_attention, attention_scratch, 0, mmi_attention_gradient};
 
 static mmi_value attention(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec)
 {

@@ -117,6 +117,25 @@ static mmi_value rotate(mmi_graph *g, mmi_value x, int neox)
 }
 static mmi_value b_rope(mmi_graph *g, const mmi_value *x) { return rotate(g, x[0], 1); }
 static mmi_value b_rope_pairs(mmi_graph *g, const mmi_value *x) { return rotate(g, x[0], 0); }
+static mmi_value attend(mmi_graph *g, const mmi_value *x, const mmi_attention_spec *spec) { return mmi_attention(g, x[0], x[1], x[2], spec); }
+static mmi_value b_attention(mmi_graph *g, const mmi_value *x) { return attend(g, x, &(mmi_attention_spec){.scale = 0.5f}); }
+static mmi_value b_causal(mmi_graph *g, const mmi_value *x) { return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1}); }
+static mmi_value b_window(mmi_graph *g, const mmi_value *x) { return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1, .window = 2}); }
+static mmi_value b_softcap(mmi_graph *g, const mmi_value *x) { return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .softcap = 1.5f}); }
+static mmi_value b_masked(mmi_graph *g, const mmi_value *x)
+{
+    mmi_value mask = mmi_mask_bias(g, ids(g, 2, S(2, 5), I(1, 0, 1, 1, 0, 0, 0, 0, 0, 0))); /* the second row sees nothing */
+    return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .bias = mask});
+}
+static mmi_value b_bias(mmi_graph *g, const mmi_value *x) { return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .bias = x[3]}); }
+static mmi_value b_distance(mmi_graph *g, const mmi_value *x)
+{
+    return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .distance = x[3], .distance_most = 8, .distance_both = 1});
+}
+static mmi_value b_segments(mmi_graph *g, const mmi_value *x)
+{
+    return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1, .segments = ids(g, 1, S(4), I(0, 2, 2, 5))});
+}
 static mmi_value b_transpose(mmi_graph *g, const mmi_value *x) { return mmi_contiguous(g, mmi_transpose(g, x[0])); }
 static mmi_value b_slices(mmi_graph *g, const mmi_value *x) /* one part twice, one not at all */
 {
@@ -166,6 +185,17 @@ static const op_case cases[] = {
     {"sigmoid", {{2, {3, 8}}}, 0, b_sigmoid, 0},
     {"rope, halves", {{4, {2, 3, 2, 6}}}, 0, b_rope, 0},
     {"rope, pairs", {{4, {2, 3, 2, 6}}}, 0, b_rope_pairs, 0},
+    {"attention", {{4, {2, 3, 2, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 6}}}, 0, b_attention, 0},
+    {"attention, grouped, causal", {{4, {2, 5, 4, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}}, 0, b_causal, 0},
+    {"attention, causal behind", {{4, {1, 3, 2, 4}}, {4, {1, 5, 2, 4}}, {4, {1, 5, 2, 4}}}, 0, b_causal, 0},
+    {"attention, a window", {{4, {1, 5, 2, 4}}, {4, {1, 5, 2, 4}}, {4, {1, 5, 2, 4}}}, 0, b_window, 0},
+    {"attention, capped", {{4, {1, 3, 2, 4}}, {4, {1, 5, 2, 4}}, {4, {1, 5, 2, 4}}}, 0, b_softcap, 0},
+    {"attention, masked", {{4, {2, 3, 2, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}}, 0, b_masked, 0},
+    {"attention, a bias", {{4, {2, 3, 2, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}, {4, {1, 2, 3, 5}}}, 0, b_bias, 0},
+    {"attention, a repeated bias", {{4, {2, 3, 2, 4}}, {4, {2, 5, 1, 4}}, {4, {2, 5, 1, 4}}, {4, {2, 1, 1, 5}}}, 0, b_bias, 0},
+    {"attention, distances", {{4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}, {2, {8, 2}}}, 0, b_distance, 0},
+    {"attention, segments", {{4, {1, 5, 4, 4}}, {4, {1, 5, 2, 4}}, {4, {1, 5, 2, 4}}}, 0, b_segments, 0},
+    {"attention, many", {{4, {1, 70, 2, 4}}, {4, {1, 70, 1, 4}}, {4, {1, 70, 1, 4}}}, 0, b_causal, 0},
     {"transpose", {{3, {2, 3, 4}}}, 0, b_transpose, 0},
     {"overlapping slices", {{2, {2, 4}}}, 0, b_slices, 0},
     {"slices that cover", {{2, {3, 8}}}, 0, b_tiles, 0},
