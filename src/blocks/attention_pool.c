@@ -3,14 +3,13 @@
 
 #include <math.h>
 
-#include "attention_op.h"
 #include "linear_op.h"
 #include "row_ops.h"
 #include "shape_ops.h"
 
 mmi_value mmi_attention_pool(mmi_graph *g, mmi_value x, const mmi_attention_pool_spec *p)
 {
-    mmi_attention_spec spec = {0};
+    mmi_attention_spec spec = p->attention;
     int64_t N, C, D;
     mmi_value qkv, q, k, v, h;
 
@@ -19,7 +18,6 @@ mmi_value mmi_attention_pool(mmi_graph *g, mmi_value x, const mmi_attention_pool
     C = mmi_graph_look(g, x)->shape[2];
     D = C / p->heads;
     spec.scale = 1.0f / sqrtf((float)D);
-    spec.bias = p->bias;
     /* The probe goes through the projections as one token more, of which only the query counts. */
     qkv = mmi_linear(g, mmi_concat(g, 1, (mmi_value[]){mmi_weight_value(g, p->probe), x}, 2), p->w, p->b, MMI_ACT_NONE); /* [B, 1 + N, 3 C] */
     q = mmi_split_last(g, mmi_slice(g, mmi_slice(g, qkv, 1, 0, 1), 2, 0, C), p->heads, D);

@@ -3,6 +3,7 @@
 #ifndef MMI_ATTENTION_POOL_H
 #define MMI_ATTENTION_POOL_H
 
+#include "attention_op.h"
 #include "feed_forward.h"
 #include "norm.h"
 
@@ -13,7 +14,7 @@ typedef struct {
     int64_t heads;
     mmi_norm_spec norm;
     mmi_feed_forward_spec feed_forward; /* a residual around norm and it */
-    mmi_value bias;   /* [B or 1, 1, 1, N] of the attention, 0 for none */
+    mmi_attention_spec attention; /* of which the bias [B or 1, 1, 1, N] counts, and the names of its weights */
 } mmi_attention_pool_spec;
 
 mmi_value mmi_attention_pool(mmi_graph *g, mmi_value x, const mmi_attention_pool_spec *p); /* [B, N, C] -> [B, C] */

@@ -240,42 +240,48 @@ static void attend(mmi_run *run, attention_job *j)
     mmi_run_tasks(run, attend_task, j, tasks);
 }
 
+/* What a node of queries, keys, values, bias, segments and distances says of its job; `bias` backs j->bias. */
+static void take_job(mmi_run *run, const mmi_node *n, attention_job *j, mmi_value_info *bias)
+{
+    j->run = run;
+    j->q = mmi_graph_look(run->graph, n->inputs[0]);
+    j->k = mmi_graph_look(run->graph, n->inputs[1]);
+    j->qd = mmi_run_f32(run, n->inputs[0]);
+    j->kd = mmi_run_f32(run, n->inputs[1]);
+    j->out = mmi_run_f32(run, n->output);
+    take_bias(run, n->inputs[3], j, bias);
+    j->heads = (size_t)j->q->shape[2];
+    j->key_heads = (size_t)j->k->shape[2];
+    j->group = j->heads / j->key_heads;
+    j->dim = (size_t)j->q->shape[3];
+    j->sequences = (size_t)j->q->shape[0];
+    j->queries = (size_t)j->q->shape[1];
+    j->keys = (size_t)j->k->shape[1];
+    if (n->inputs[4]) {
+        j->segments = mmi_run_i32(run, n->inputs[4]);
+        j->sequences = (size_t)mmi_graph_elements(run->graph, n->inputs[4]) - 1;
+    }
+    j->causal = (int)n->i[1];
+    j->window = (size_t)n->i[2];
+    j->scale = n->f[0];
+    j->softcap = n->f[1];
+}
+
 static mm_status run_attention(mmi_run *run, const mmi_node *n)
 {
     attention_job j = {0};
     mmi_value_info bias;
     mm_status st;
 
-    j.run = run;
-    j.q = mmi_graph_look(run->graph, n->inputs[0]);
-    j.k = mmi_graph_look(run->graph, n->inputs[1]);
+    take_job(run, n, &j, &bias);
     j.v = mmi_graph_look(run->graph, n->inputs[2]);
-    j.qd = mmi_run_f32(run, n->inputs[0]);
-    j.kd = mmi_run_f32(run, n->inputs[1]);
     j.vd = mmi_run_f32(run, n->inputs[2]);
-    j.out = mmi_run_f32(run, n->output);
-    take_bias(run, n->inputs[3], &j, &bias);
-    j.heads = (size_t)j.q->shape[2];
-    j.key_heads = (size_t)j.k->shape[2];
-    j.group = j.heads / j.key_heads;
-    j.dim = (size_t)j.q->shape[3];
     j.value_dim = (size_t)j.v->shape[3];
-    j.sequences = (size_t)j.q->shape[0];
-    j.queries = (size_t)j.q->shape[1];
-    j.keys = (size_t)j.k->shape[1];
-    if (n->inputs[4]) {
-        j.segments = mmi_run_i32(run, n->inputs[4]);
-        j.sequences = (size_t)mmi_graph_elements(run->graph, n->inputs[4]) - 1;
-    }
     if (n->i[0]) {
         j.caches = run->values.caches;
         j.layer = (size_t)n->i[0] - 1;
         if (!j.caches) return mmi_fail(run->ctx, MM_E_INTERNAL, "a cached graph was run without a cache");
     }
-    j.causal = (int)n->i[1];
-    j.window = (size_t)n->i[2];
-    j.scale = n->f[0];
-    j.softcap = n->f[1];
     j.blocks = (size_t)n->i[3];
     j.packed_keys = mmi_run_shared(run);
     j.packed_values = j.packed_keys ? j.packed_keys + j.key_heads * j.blocks * MMI_KEY_BLOCK * j.dim : NULL;
@@ -301,11 +307,115 @@ static void attention_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch
 
 static const mmi_op attention_op = {"attention", run_attention, attention_scratch, 0, mmi_attention_gradient};
 
+static void set_params(mmi_node *n, const mmi_attention_spec *spec)
+{
+    n->i[1] = spec->causal;
+    n->i[2] = spec->window;
+    n->i[4] = spec->distance_most;
+    n->i[5] = spec->distance_both;
+    n->f[0] = spec->scale;
+    n->f[1] = spec->softcap;
+}
+
+/* What the kernel above sums values with, for those who want to see it: plain code, row by row. */
+
+typedef struct {
+    attention_job job;
+    size_t columns; /* of a row of the output */
+    int mean;
+} weights_job;
+
+/* One query of one head: its softmax over the keys [from, to) of its sequence. */
+static void weights_row(const weights_job *w, const sequence *s, size_t t, size_t head, float *row, size_t *from, size_t *to)
+{
+    const attention_job *j = &w->job;
+    const mmi_kernels *k = j->run->k;
+    const int64_t at = (int64_t)(s->q0 + t);
+    const float *q = j->qd + (int64_t)s->batch * j->q->stride[0] + at * j->q->stride[1] + (int64_t)head * j->q->stride[2];
+    const float *keys = j->kd + (int64_t)s->batch * j->k->stride[0] + (int64_t)s->k0 * j->k->stride[1] + (int64_t)(head / j->group) * j->k->stride[2];
+    const float *bias = NULL, *distances = j->by_distance ? distance_row(j, s, t, head, NULL, NULL) : NULL;
+    float best = -INFINITY;
+
+    *to = j->causal ? s->past + t + 1 : s->keys;
+    *from = j->window && *to > j->window ? *to - j->window : 0;
+    if (j->bias)
+        bias = j->bd + (int64_t)s->batch * j->bias->stride[0] + (int64_t)head * j->bias->stride[1] + at * j->bias->stride[2] + (int64_t)s->k0;
+    for (size_t i = *from; i < *to; i++) {
+        float x = j->scale * k->dot(q, keys + (int64_t)i * j->k->stride[1], j->dim);
+        if (j->softcap > 0) x = j->softcap * tanhf(x / j->softcap);
+        row[i] = x + (bias ? bias[i] : 0) + (distances ? distances[i] : 0);
+        best = fmaxf(best, row[i]);
+    }
+    if (best == -INFINITY) *to = *from; /* it sees nothing */
+    if (*to > *from) k->softmax(row + *from, row + *from, *to - *from);
+}
+
+static void weights_task(void *arg, size_t task, int worker)
+{
+    const weights_job *w = arg;
+    const attention_job *j = &w->job;
+    float *row = mmi_run_worker(j->run, worker), *out;
+    size_t index = 0, from, to;
+    sequence s = sequence_of(j, 0);
+
+    while (task >= s.queries) {
+        task -= s.queries;
+        s = sequence_of(j, ++index);
+    }
+    for (size_t h = 0; h < j->heads; h++) {
+        out = j->out + (w->mean ? s.batch * j->queries + s.q0 + task : (s.batch * j->heads + h) * j->queries + s.q0 + task) * w->columns;
+        if (!w->mean || !h) memset(out, 0, w->columns * sizeof *out);
+        weights_row(w, &s, task, h, row, &from, &to);
+        for (size_t i = from; i < to; i++) out[s.k0 + i] += w->mean ? row[i] / (float)j->heads : row[i];
+    }
+}
+
+static mm_status run_weights(mmi_run *run, const mmi_node *n)
+{
+    weights_job w = {0};
+    attention_job *j = &w.job;
+    mmi_value_info bias;
+    size_t tasks = 0;
+    mm_status st;
+
+    take_job(run, n, j, &bias);
+    w.columns = j->keys;
+    w.mean = (int)n->i[3];
+    st = check_run(run, j);
+    if (!st && n->inputs[5]) st = fill_distances(run, n, j);
+    for (size_t s = 0; s < j->sequences && !st; s++) tasks += sequence_of(j, s).queries;
+    if (!st) mmi_run_tasks(run, weights_task, &w, tasks);
+    mmi_free(j->by_distance);
+    return st;
+}
+
+static void weights_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
+{
+    size->worker = (size_t)mmi_graph_look(g, n->inputs[1])->shape[1] * sizeof(float);
+}
+
+static const mmi_op weights_op = {"attention_weights", run_weights, weights_scratch, 0, NULL};
+
+/* Values checked by attention(). */
+static void give_weights(mmi_graph *g, const mmi_value in[6], const mmi_attention_spec *spec, const char *name, int mean)
+{
+    const mmi_value_info a = *mmi_graph_look(g, in[0]), b = *mmi_graph_look(g, in[1]);
+    const mmi_value inputs[6] = {in[0], in[1], 0, in[3], in[4], in[5]};
+    mmi_node *n = mmi_graph_node(g, &weights_op, inputs, 6, MM_DTYPE_F32, mean ? 3 : 4,
+                                 mean ? (int64_t[]){a.shape[0], a.shape[1], b.shape[1], 0} : (int64_t[]){a.shape[0], a.shape[2], a.shape[1], b.shape[1]});
+
+    if (!n) return;
+    set_params(n, spec);
+    n->i[3] = mean;
+    mmi_graph_output(g, name, n->output);
+}
+
 static mmi_value attention(mmi_graph *g, size_t layer, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec)
 {
     mmi_value in[6] = {q, k, v, spec->bias, spec->segments, 0};
     const mmi_value_info *a, *b, *c;
     mmi_node *n;
+    mmi_value out;
     size_t tokens, sequences, blocks;
     char s[128], t[128], u[128];
 
@@ -353,16 +463,14 @@ static mmi_value attention(mmi_graph *g, size_t layer, mmi_value q, mmi_value k,
     blocks = layer ? 0 : spec->segments ? tokens / MMI_KEY_BLOCK + sequences : sequences * ((tokens + MMI_KEY_BLOCK - 1) / MMI_KEY_BLOCK);
     n = mmi_graph_node(g, &attention_op, in, 6, MM_DTYPE_F32, 3, (int64_t[]){a->shape[0], a->shape[1], a->shape[2] * c->shape[3]});
     if (!n) return 0;
+    set_params(n, spec);
     n->i[0] = (int64_t)layer;
-    n->i[1] = spec->causal;
-    n->i[2] = spec->window;
     n->i[3] = (int64_t)blocks;
-    n->i[4] = spec->distance_most;
-    n->i[5] = spec->distance_both;
     n->effect = layer != 0;
-    n->f[0] = spec->scale;
-    n->f[1] = spec->softcap;
-    return n->output;
+    out = n->output;
+    if (spec->weights && !layer) give_weights(g, in, spec, spec->weights, 0);
+    if (spec->mean_weights && !layer) give_weights(g, in, spec, spec->mean_weights, 1);
+    return out;
 }
 
 mmi_value mmi_attention(mmi_graph *g, mmi_value q, mmi_value k, mmi_value v, const mmi_attention_spec *spec)

@@ -14,6 +14,8 @@ typedef struct {
     mmi_value distance; /* 0, or f32 [buckets, H]: a bias by the distance of key and query, as T5 has it (arXiv:1910.10683, section 2.1) */
     int64_t distance_most;      /* the distance from which the last bucket counts */
     int distance_both;          /* half of the buckets for keys behind the query */
+    const char *weights, *mean_weights; /* names of outputs that the softmax is given as, without a cache: [B, H, Tq, S], and its mean over the heads
+                                         * [B, Tq, S]; NULL: not */
     mmi_value segments; /* 0, or i32 offsets [n + 1] that rise from 0 to T: tokens attend within their segment only; B is 1 */
 } mmi_attention_spec;
 

@@ -355,7 +355,9 @@ static void build(mmi_io *io)
 
     if (!io->cached) mask = mmi_io_optional(io, whole ? "attention_mask" : "encoder_attention_mask", MM_DTYPE_I32, 2);
     bias = mask ? mmi_mask_bias(g, mask) : 0;
+    if (whole) io->side = "encoder";
     if (!io->cached) states = whole ? encode(io, bias) : mmi_io_optional(io, "encoder_hidden_states", MM_DTYPE_F32, 3);
+    if (whole) io->side = "decoder";
     for (int64_t l = 0; io->encode && l < info->decoder_layers; l++) {
         mmi_cross_attention_spec cross = mmi_layer_cross_attention(io, CROSS_Q, l, c->heads, info->hidden / c->heads);
         mmi_cross_attention_store(g, states, &cross);

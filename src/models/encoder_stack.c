@@ -68,6 +68,7 @@ mmi_value mmi_encoder_stack(mmi_io *io, mmi_value x, const mmi_stack_config *c, 
         b.norm1 = mmi_layer_norm_spec(io, s->first + MMI_STACK_NORM1, l, c->eps);
         b.norm2 = mmi_layer_norm_spec(io, s->first + MMI_STACK_NORM2, l, c->eps);
         b.attention = mmi_layer_attention(io, s->first + MMI_STACK_Q, l, c->heads, c->heads, c->hidden / c->heads);
+        if (s->silent) b.attention.spec.weights = b.attention.spec.mean_weights = NULL;
         b.attention.spec.bias = s->bias;
         b.attention.spec.causal = s->causal;
         b.attention.spec.segments = io->segments;

@@ -80,7 +80,7 @@ typedef struct {
     int gated;       /* feed-forward */
     int causal;
     mmi_value bias;  /* of the attention, 0 for none */
-    int silent;      /* its states are not the model's hidden_states */
+    int silent;      /* its states and attention are not the model's hidden_states and attentions */
 } mmi_stack_spec;
 
 /* x [B, T, C] through all layers, within the segments of `io`; gives hidden_states.0 to hidden_states.<layers>. */

@@ -188,17 +188,26 @@ static mm_status add_media_positions(mm_context *ctx, mmi_feed *f, const mm_tens
     return st ? st : add_input(ctx, f, "position_ids", MM_DTYPE_I32, 3, streams, first);
 }
 
+static mm_status collect_value(mm_context *ctx, const mmi_graph *g, const char *name, mmi_value value, mm_tensor_map *outputs)
+{
+    const mmi_value_info *v = mmi_graph_look(g, value);
+    mm_tensor *t = NULL;
+    mm_status st = mm_tensor_copy(ctx, v->dtype, v->rank, v->shape, mmi_graph_result(g, value), &t);
+
+    if (!st) st = mm_tensor_map_set(ctx, outputs, name, t);
+    mm_tensor_release(t);
+    return st;
+}
+
+/* What the builders gave, and the attention that the graph gives of itself. */
 static mm_status collect(mm_context *ctx, const mmi_io *io, mm_tensor_map **outputs)
 {
     mm_status st = mm_tensor_map_create(ctx, outputs);
 
-    for (size_t i = 0; i < io->n_outputs && !st; i++) {
-        const mmi_value_info *v = mmi_graph_look(io->g, io->outputs[i].value);
-        mm_tensor *t = NULL;
-        st = mm_tensor_copy(ctx, v->dtype, v->rank, v->shape, mmi_graph_result(io->g, io->outputs[i].value), &t);
-        if (!st) st = mm_tensor_map_set(ctx, *outputs, io->outputs[i].name, t);
-        mm_tensor_release(t);
-    }
+    for (size_t i = 0; i < io->n_outputs && !st; i++) st = collect_value(ctx, io->g, io->outputs[i].name, io->outputs[i].value, *outputs);
+    for (size_t v = 1; v < io->g->n_values && !st; v++)
+        if (io->g->values[v].is_output && !mm_tensor_map_get(*outputs, io->g->values[v].name))
+            st = collect_value(ctx, io->g, io->g->values[v].name, (mmi_value)v, *outputs);
     if (st) {
         mm_tensor_map_destroy(*outputs);
         *outputs = NULL;
@@ -271,7 +280,7 @@ static mm_status run(mm_context *ctx, const mm_model *m, const mm_tensor_map *in
     mm_status st = mmi_feed_begin(ctx, m, inputs, &f);
 
     if (st) goto cleanup;
-    f.io.wanted = wanted;
+    f.io.wanted = f.io.watched = wanted;
     f.io.encode = cross != NULL;
     m->arch->build(&f.io);
     if ((st = mmi_graph_plan(f.io.g))) goto cleanup;

@@ -78,6 +78,20 @@ void mmi_io_hidden_state(mmi_io *io, int64_t k, mmi_value v)
     if (asked) mmi_io_output(io, asked, v); /* the caller's name, which outlives the graph */
 }
 
+void mmi_io_watch(const mmi_io *io, const char *kind, int64_t k, mmi_attention_spec *spec)
+{
+    const char *side = io->side && !(!strcmp(io->side, "decoder") && *kind == 'c') ? io->side : "";
+    char name[80], number[24] = "";
+
+    if (!io->watched) return;
+    if (k >= 0) (void)snprintf(number, sizeof number, ".%lld", (long long)k);
+    (void)snprintf(name, sizeof name, "mean_%.*s%s%s%s", (int)strcspn(side, "_"), side, *side ? "_" : "", kind, number);
+    for (const char *const *w = io->watched; *w; w++) {
+        if (!strcmp(*w, name)) spec->mean_weights = *w;
+        if (!strcmp(*w, name + strlen("mean_"))) spec->weights = *w;
+    }
+}
+
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name)
 {
     for (size_t i = 0; i < io->n_outputs; i++)
@@ -95,6 +109,8 @@ mmi_value mmi_io_last(const mmi_io *io, mmi_value x)
 
 void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *wanted)
 {
+    const mmi_part_row *row = &io->model->arch->parts[index];
+
     memset(part, 0, sizeof *part);
     part->g = io->g;
     part->model = io->model->parts[index];
@@ -105,6 +121,8 @@ void mmi_io_part(mmi_io *part, mmi_io *io, size_t index, const char *const *want
     part->counted = io->model->arch->parts[index].role == MMI_ROLE_DECODER ? io->counted : 0;
     part->segments = io->segments;
     part->wanted = wanted;
+    part->watched = io->watched;
+    part->side = row->role == MMI_ROLE_DECODER && strchr(row->config, '_') ? NULL : row->config; /* the text of "text_config" speaks for the whole */
     part->inner = 1;
 }
 

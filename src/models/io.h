@@ -2,6 +2,7 @@
 #ifndef MMI_IO_H
 #define MMI_IO_H
 
+#include "attention_op.h"
 #include "graph.h"
 #include "model.h"
 
@@ -26,6 +27,8 @@ struct mmi_io {
     mmi_io_entry inputs[MMI_IO_MAX], outputs[MMI_IO_MAX];
     size_t n_inputs, n_outputs;
     const char *const *wanted; /* names of the outputs to make, NULL at the end; NULL: all */
+    const char *const *watched; /* of a part too, what the whole's caller named: its attention is given by name; NULL: nothing */
+    const char *side;    /* what the names of its attention begin with, up to a '_'; NULL: nothing */
 };
 
 mmi_value mmi_io_input(mmi_io *io, const char *name);   /* 0: not given */
@@ -36,6 +39,9 @@ int mmi_io_wants(const mmi_io *io, const char *name);
 void mmi_io_output(mmi_io *io, const char *name, mmi_value v); /* made contiguous; dropped when not wanted */
 const char *mmi_io_asked(const mmi_io *io, const char *name); /* the name in `wanted`, NULL where it is not named there */
 void mmi_io_hidden_state(mmi_io *io, int64_t k, mmi_value v); /* "hidden_states.<k>", only where `wanted` names it */
+/* The attention of layer k (-1: of no layer) where `watched` names it: "attentions.<k>", or with the side before it and with "mean_" before that for
+ * the mean over its heads. `kind` is "attentions", "cross_attentions", ...; those across to a source have no side where they are a decoder's. */
+void mmi_io_watch(const mmi_io *io, const char *kind, int64_t k, mmi_attention_spec *spec);
 mmi_value mmi_io_find_output(const mmi_io *io, const char *name);
 int mmi_io_across(const mmi_io *io); /* a part that decodes over the caches: it attends to what the cross caches hold */
 mmi_value mmi_io_last(const mmi_io *io, mmi_value x); /* x [B, T, C], or its last token's when io->last_only, or those that io->counted names */

@@ -19,6 +19,7 @@ mmi_self_attention_spec mmi_layer_attention(mmi_io *io, int first, int64_t layer
     a.key_heads = key_heads;
     a.dim = dim;
     a.spec.scale = 1.0f / sqrtf((float)dim);
+    mmi_io_watch(io, "attentions", layer, &a.spec);
     return a;
 }
 
@@ -26,6 +27,8 @@ mmi_cross_attention_spec mmi_layer_cross_attention(mmi_io *io, int first, int64_
 {
     mmi_self_attention_spec a = mmi_layer_attention(io, first, layer, heads, heads, dim);
 
+    a.spec.weights = a.spec.mean_weights = NULL;
+    mmi_io_watch(io, "cross_attentions", layer, &a.spec);
     return (mmi_cross_attention_spec){.wq = a.wq, .wk = a.wk, .wv = a.wv, .bq = a.bq, .bk = a.bk, .bv = a.bv, .wo = a.wo, .bo = a.bo,
                                       .heads = heads, .key_heads = heads, .dim = dim, .layer = (size_t)layer, .spec = a.spec};
 }

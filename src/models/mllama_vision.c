@@ -166,6 +166,7 @@ static mmi_value layer(mmi_io *io, mmi_value x, int first, int64_t l, mmi_value 
     b.norm2 = mmi_layer_norm_spec(io, first + NORM2 - NORM1, l, c->eps);
     b.attention = mmi_layer_attention(io, first + Q - NORM1, l, c->heads, c->heads, C / c->heads);
     b.attention.spec.bias = bias;
+    if (first == GLOBAL) b.attention.spec.weights = b.attention.spec.mean_weights = NULL; /* the names are those of the first stack */
     b.feed_forward = mmi_layer_feed_forward(io, first + UP - NORM1, l, c->act);
     b.scale1 = gate1 ? mmi_tanh_gate(io->g, gate1, C) : 0;
     b.scale2 = gate2 ? mmi_tanh_gate(io->g, gate2, C) : 0;

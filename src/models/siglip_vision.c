@@ -125,15 +125,14 @@ static void build(mmi_io *io)
     mmi_graph *g = io->g;
     mmi_stack_spec stack = {.first = LAYER};
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
-    mmi_attention_pool_spec pool = {mmi_io_weight(io, PROBE, -1),
-                                    mmi_io_weight(io, POOL_IN, -1),
-                                    mmi_io_weight(io, POOL_IN_BIAS, -1),
-                                    mmi_io_weight(io, POOL_OUT, -1),
-                                    mmi_io_weight(io, POOL_OUT_BIAS, -1),
-                                    c->stack.heads,
-                                    mmi_layer_norm_spec(io, POOL_NORM, -1, c->stack.eps),
-                                    mmi_layer_feed_forward(io, POOL_UP, -1, c->stack.act),
-                                    0};
+    mmi_attention_pool_spec pool = {.probe = mmi_io_weight(io, PROBE, -1),
+                                    .w = mmi_io_weight(io, POOL_IN, -1),
+                                    .b = mmi_io_weight(io, POOL_IN_BIAS, -1),
+                                    .wo = mmi_io_weight(io, POOL_OUT, -1),
+                                    .bo = mmi_io_weight(io, POOL_OUT_BIAS, -1),
+                                    .heads = c->stack.heads,
+                                    .norm = mmi_layer_norm_spec(io, POOL_NORM, -1, c->stack.eps),
+                                    .feed_forward = mmi_layer_feed_forward(io, POOL_UP, -1, c->stack.act)};
     mmi_value x;
 
     if (io->model->arch == &mmi_siglip2_vision) {
@@ -149,7 +148,8 @@ static void build(mmi_io *io)
     }
     x = mmi_norm(g, mmi_encoder_stack(io, x, &c->stack, &stack), &norm);
     mmi_io_output(io, "last_hidden_state", x);
-    pool.bias = stack.bias;
+    pool.attention.bias = stack.bias;
+    mmi_io_watch(io, "pooler_attentions", -1, &pool.attention);
     if (pool.probe && mmi_io_wants(io, "pooler_output")) mmi_io_output(io, "pooler_output", mmi_attention_pool(g, x, &pool));
 }
 

@@ -229,8 +229,11 @@ static void build(mmi_io *io)
     const t5_config *c = io->model->config;
     mmi_graph *g = io->g;
     mmi_value mask = io->cached ? 0 : mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2), bias = mask ? mmi_mask_bias(g, mask) : 0;
-    mmi_value states = io->cached ? 0 : encode(io, bias), x, head = mmi_io_weight(io, HEAD, -1);
+    mmi_value states, x, head = mmi_io_weight(io, HEAD, -1);
 
+    if (info->features & DECODES) io->side = "encoder";
+    states = io->cached ? 0 : encode(io, bias);
+    if (info->features & DECODES) io->side = "decoder";
     if (!io->cached && !io->encode) mmi_io_output(io, info->features & DECODES ? "encoder_last_hidden_state" : "last_hidden_state", states);
     if (!(info->features & DECODES)) return;
     for (int64_t l = 0; io->encode && l < info->decoder_layers; l++) {
