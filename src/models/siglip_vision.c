@@ -150,7 +150,7 @@ static void build(mmi_io *io)
     mmi_io_output(io, "last_hidden_state", x);
     pool.attention.bias = stack.bias;
     mmi_io_watch(io, "pooler_attentions", -1, &pool.attention);
-    if (pool.probe && mmi_io_wants(io, "pooler_output")) mmi_io_output(io, "pooler_output", mmi_attention_pool(g, x, &pool));
+    if (pool.probe && (mmi_io_wants(io, "pooler_output") || pool.attention.weights || pool.attention.mean_weights)) mmi_io_output(io, "pooler_output", mmi_attention_pool(g, x, &pool));
 }
 
 static const char *const classes[] = {"SiglipVisionModel", NULL}, *const classes2[] = {"Siglip2VisionModel", NULL};
