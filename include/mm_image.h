@@ -47,6 +47,15 @@ MM_API mm_status mm_image_decode(mm_context *ctx, const void *data, size_t size,
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_LIMIT or MM_E_NOMEM. Threads: one call per ctx at a time. Since 0.1. */
 MM_API mm_status mm_image_create(mm_context *ctx, int64_t width, int64_t height, const uint8_t *pixels, mm_image **out);
 
+/* Write a picture as a PNG file of 8-bit RGB, aside and renamed over `path`: after a failure `path` is as it was.
+ *
+ *   ctx    borrowed; gives memory, keeps the message of a failure
+ *   image  borrowed; any context's
+ *   path   UTF-8 name
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_IO, MM_E_LIMIT or MM_E_NOMEM. Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_image_save_png(mm_context *ctx, const mm_image *image, const char *path);
+
 /* Free a picture; NULL is allowed. Any thread, after the last call that uses it. Since 0.1. */
 MM_API void mm_image_destroy(mm_image *image);
 

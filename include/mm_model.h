@@ -127,6 +127,17 @@ MM_API mm_status mm_model_embed_texts(const mm_model *model, mm_context *ctx, co
 MM_API mm_status mm_model_embed_images(const mm_model *model, mm_context *ctx, const mm_image *const *images, size_t count, int32_t normalize,
                                        mm_tensor **out);
 
+/* Where in a picture a model looks to classify or embed it, by attention rollout (arXiv:2005.00928) through its vision tower.
+ *
+ *   image  borrowed
+ *   out    receives a new tensor [rows, cols] float32 that adds up to 1: a grid of equal cells over the whole picture, about as large as the
+ *          model's patches there; what its processor cuts away is 0. The caller releases it; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (the model takes no images, answers with text (mm_session_explain), or has no grid of
+ * patches), MM_E_STATE (all of the attention lies beside the picture, on its padding), or as mm_model_embed_images.
+ * Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_explain_image(const mm_model *model, mm_context *ctx, const mm_image *image, mm_tensor **out);
+
 /* Probabilities of the model's own classes for a picture, [L] float32, in the order of mm_model_label. They add up to 1, unless config.json's
  * problem_type says that classes do not exclude each other, or that the numbers are no probabilities.
  * Returns as mm_model_embed_texts; MM_E_UNSUPPORTED when the model has no classifier. Since 0.1. */

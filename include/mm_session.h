@@ -148,6 +148,20 @@ enum {
  * MM_E_CONTEXT_FULL (no room for the text that was appended), MM_E_LIMIT (the grammar is too ambiguous), MM_E_NOMEM or MM_E_CANCELLED: tokens so far stay. Since 0.1. */
 MM_API mm_status mm_session_generate(mm_session *session, mm_generate_fn fn, void *user, int32_t *reason);
 
+/* Where in a picture the model looked when it wrote what stands behind the first `first` tokens of the session. The tokens are computed once more, all
+ * together, and their attention followed back to the patches: by rollout (arXiv:2005.00928) through a text that has the picture among its
+ * tokens and through the vision tower; across to the source where the model answers from one.
+ *
+ *   image  borrowed; a picture that the session holds, known by its pixels
+ *   first  0 to the length: mm_session_length before mm_session_generate; the length itself: where the next token would look
+ *   out    receives a new tensor [rows, cols] float32 that adds up to 1: a grid of equal cells over the whole picture, about as large as the
+ *          model's patches there; what its processor cuts away is 0. The caller releases it; NULL after a failure
+ *
+ * It takes memory for layers * tokens^2 numbers. The session stays as it is. Returns MM_OK, MM_E_ARGUMENT (the session does not hold the picture), MM_E_STATE (the
+ * session is empty; nothing looked at the picture, as where it stands behind the answer), MM_E_UNSUPPORTED (the model takes no pictures, or has no grid of
+ * patches), MM_E_NOMEM or MM_E_CANCELLED. Since 0.2. */
+MM_API mm_status mm_session_explain(mm_session *session, const mm_image *image, size_t first, mm_tensor **out);
+
 /* Receives a stretch of recognized speech: from `begin` to `end` seconds, `size` bytes of UTF-8 and a NUL. Returning nonzero stops. Called on the thread that
  * runs transcribe. */
 typedef int32_t (*mm_transcribe_fn)(void *user, double begin, double end, const char *text, size_t size);

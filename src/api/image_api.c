@@ -51,6 +51,13 @@ mm_status mm_image_create(mm_context *ctx, int64_t width, int64_t height, const 
     return st;
 }
 
+mm_status mm_image_save_png(mm_context *ctx, const mm_image *image, const char *path)
+{
+    if (!ctx) return MM_E_ARGUMENT;
+    if (!image || !path) return mmi_fail(ctx, MM_E_ARGUMENT, "mm_image_save_png: %s is NULL", image ? "path" : "image");
+    return mmi_image_save_png(ctx, image, path);
+}
+
 void mm_image_destroy(mm_image *image) { mmi_image_destroy(image); }
 int64_t mm_image_width(const mm_image *image) { return image ? (int64_t)image->width : 0; }
 int64_t mm_image_height(const mm_image *image) { return image ? (int64_t)image->height : 0; }

@@ -6,6 +6,7 @@
 
 #include "chat_template.h"
 #include "embedding.h"
+#include "explanation.h"
 #include "forward.h"
 #include "media.h"
 #include "model.h"
@@ -109,6 +110,12 @@ mm_status mm_model_classify_image(const mm_model *m, mm_context *ctx, const mm_i
 {
     CHECK(ctx, out, m && image, "model, image or out");
     return mmi_classify_image(ctx, m, image, out);
+}
+
+mm_status mm_model_explain_image(const mm_model *m, mm_context *ctx, const mm_image *image, mm_tensor **out)
+{
+    CHECK(ctx, out, m && image, "model, image or out");
+    return mmi_explain_image(ctx, m, image, out);
 }
 
 mm_status mm_model_classify_text(const mm_model *m, mm_context *ctx, const char *text, mm_tensor **out)

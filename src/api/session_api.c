@@ -3,6 +3,7 @@
 
 #include "session_generate.h"
 #include "session.h"
+#include "session_explain.h"
 #include "transcription.h"
 
 mm_status mm_session_create(mm_context *ctx, mm_model *model, mm_session **out)
@@ -48,6 +49,14 @@ mm_status mm_session_append_image(mm_session *s, const mm_image *image)
     if (!s) return MM_E_ARGUMENT;
     if (!image) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "image is NULL");
     return mmi_session_append_image(s, image);
+}
+
+mm_status mm_session_explain(mm_session *s, const mm_image *image, size_t first, mm_tensor **out)
+{
+    if (out) *out = NULL;
+    if (!s) return MM_E_ARGUMENT;
+    if (!image || !out) return mmi_fail(mmi_session_context(s), MM_E_ARGUMENT, "image or out is NULL");
+    return mmi_session_explain(s, image, first, out);
 }
 
 mm_status mm_session_append_audio(mm_session *s, const mm_audio *audio)

@@ -6,6 +6,7 @@
 #include "file.h"
 #include "jpeg_reader.h"
 #include "png_reader.h"
+#include "png_writer.h"
 #include "size.h"
 
 mm_status mmi_image_check_size(mm_context *ctx, const char *name, size_t width, size_t height, size_t max_pixels)
@@ -76,5 +77,15 @@ mm_status mmi_image_read(mm_context *ctx, const char *path, size_t max_pixels, m
     st = mmi_file_read(ctx, path, MM_IMAGE_MAX_FILE_BYTES, &data, &size);
     if (!st) st = mmi_image_decode(ctx, path, data, size, max_pixels, out);
     mmi_free(data);
+    return st;
+}
+
+mm_status mmi_image_save_png(mm_context *ctx, const mmi_image *image, const char *path)
+{
+    mmi_text file = {0};
+    mm_status st = mmi_png_write(ctx, image->pixels, image->width, image->height, 3, &file);
+
+    if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){file.data, file.size}, 1);
+    mmi_text_clear(&file);
     return st;
 }

@@ -29,4 +29,7 @@ size_t mmi_image_bytes(const mmi_image *image);
 mm_status mmi_image_decode(mm_context *ctx, const char *name, const void *data, size_t size, size_t max_pixels, mmi_image **out);
 mm_status mmi_image_read(mm_context *ctx, const char *path, size_t max_pixels, mmi_image **out);
 
+/* mm_image_save_png. */
+mm_status mmi_image_save_png(mm_context *ctx, const mmi_image *image, const char *path);
+
 #endif

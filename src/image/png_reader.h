@@ -1,4 +1,4 @@
-/* PNG through libpng's classic interface; the only file that knows libpng.
+/* PNG through libpng's classic interface; the only file that reads with libpng.
  *
  * libpng only inflates, unfilters and checks: samples come out as they stand in the file, and this reader makes them RGB
  * itself, so that transparency, gamma and colour profiles have no code to go wrong in. Interlaced pictures are put

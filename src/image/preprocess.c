@@ -246,3 +246,55 @@ mm_status mmi_image_processor_run(mm_context *ctx, const mmi_image_processor *p,
     }
     return st;
 }
+
+/* [0, count) of an array whose pixel i is pixel i + shift of `resized`, which shows `whole` from -margin on: in pixels of that. */
+static void view_side(double shift, double count, double resized, double whole, double margin, double *from, double *to)
+{
+    *from = shift * whole / resized - margin;
+    *to = (shift + count) * whole / resized - margin;
+}
+
+static mm_status view_of_planes(mm_context *ctx, const mmi_image_processor *p, const mmi_image *image, mmi_image_view *v)
+{
+    const size_t side = p->do_square ? mmi_size_max(image->width, image->height) : 0;
+    const size_t width = side ? side : image->width, height = side ? side : image->height;
+    plan l = {0};
+    mm_status st = make_plan(ctx, p, image, &l);
+
+    if (st) return st;
+    view_side((double)l.x.from - (double)l.x.to, (double)l.out_width, (double)l.width, (double)width, (double)((width - image->width) / 2), &v->left, &v->right);
+    view_side((double)l.y.from - (double)l.y.to, (double)l.out_height, (double)l.height, (double)height, (double)((height - image->height) / 2), &v->top,
+              &v->bottom);
+    return MM_OK;
+}
+
+static mm_status view_of_page(mm_context *ctx, const mmi_image_processor *p, const mmi_image *image, mmi_image_view *v)
+{
+    page l = {0};
+    size_t width, height;
+    crop x, y;
+    mm_status st = make_page(ctx, p, image, &l);
+
+    if (st) return st;
+    if (page_turns(p, image)) return mmi_fail(ctx, MM_E_UNSUPPORTED, "a picture that its processor turns");
+    width = p->do_pad ? p->pad_width : l.small_width;
+    height = p->do_pad ? p->pad_height : l.small_height;
+    x = center_crop(width, l.out_width);
+    y = center_crop(height, l.out_height);
+    view_side((double)x.from - (double)x.to - (double)((width - l.small_width) / 2), (double)l.out_width, (double)l.small_width, (double)image->width, 0,
+              &v->left, &v->right);
+    view_side((double)y.from - (double)y.to - (double)((height - l.small_height) / 2), (double)l.out_height, (double)l.small_height, (double)image->height, 0,
+              &v->top, &v->bottom);
+    return MM_OK;
+}
+
+mm_status mmi_image_processor_view(mm_context *ctx, const mmi_image_processor *p, const mmi_image *image, mmi_image_view *out)
+{
+    *out = (mmi_image_view){0, 0, (double)image->width, (double)image->height};
+    switch (p->layout) {
+    case MMI_LAYOUT_PLANES: return view_of_planes(ctx, p, image, out);
+    case MMI_LAYOUT_PAGE: return view_of_page(ctx, p, image, out);
+    case MMI_LAYOUT_CANVAS: return mmi_fail(ctx, MM_E_UNSUPPORTED, "a picture on a canvas of tiles");
+    default: return MM_OK; /* resized as a whole */
+    }
+}

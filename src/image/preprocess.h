@@ -34,4 +34,12 @@ typedef struct {
 mm_status mmi_image_processor_run(mm_context *ctx, const mmi_image_processor *p, const mmi_image *const *images, size_t n,
                                   mm_tensor_map **out, mmi_image_layout *layouts);
 
+/* The part of a picture that its array shows, in pixels of the picture; beyond its edges where the array was padded. */
+typedef struct {
+    double left, top, right, bottom;
+} mmi_image_view;
+
+/* Fails as the run does, and with MM_E_UNSUPPORTED for a picture that is turned or lies on a canvas of tiles. */
+mm_status mmi_image_processor_view(mm_context *ctx, const mmi_image_processor *p, const mmi_image *image, mmi_image_view *out);
+
 #endif

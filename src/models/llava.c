@@ -76,6 +76,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     if ((st = mmi_fusion_describe(ctx, m, doc, VISION, TEXT))) return st;
     if ((st = mmi_fusion_token(ctx, m, doc, token_keys, 32000, &m->info.image_token))) return st;
     if ((st = read_layers(ctx, m, doc, c))) return st;
+    for (int64_t i = 0; i < c->n_layers; i++) m->info.vision_layers = c->layers[i] > m->info.vision_layers ? c->layers[i] : m->info.vision_layers;
     if ((st = mmi_json_text(ctx, doc, root, "vision_feature_select_strategy", 0, &strategy))) return st;
     if (strcmp(strategy, "default") && strcmp(strategy, "full"))
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: vision_feature_select_strategy \"%.40s\" is not supported", mmi_json_name(doc), strategy);

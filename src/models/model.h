@@ -127,6 +127,7 @@ typedef struct {
     int sees;                /* takes pixel_values */
     int64_t image_size[2];   /* height and width that it was trained on, when it sees */
     int64_t patch;
+    int64_t vision_layers;   /* of a part that sees, those that its features come through; 0: all */
     int64_t channels;
     int classifies;          /* gives logits over `labels` */
     unsigned features;       /* bits for mmi_weight_row.when */

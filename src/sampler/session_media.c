@@ -140,6 +140,15 @@ mm_status mmi_session_append_image(mm_session *s, const mm_image *image)
     return st || known ? st : append_new(s, mmi_media_image(s->ctx, s->model, image, &medium), key, &medium);
 }
 
+const mmi_encoded *mmi_session_find_image(const mm_session *s, const mm_image *image)
+{
+    int64_t shape[2] = {(int64_t)image->height, (int64_t)image->width};
+    uint64_t key[2];
+
+    hash_content(image->pixels, mmi_image_bytes(image), shape, 2, key);
+    return find_known(s, key, MMI_IMAGE);
+}
+
 /* A video is not known again: that would take reading all of it. */
 mm_status mmi_session_append_video(mm_session *s, const mm_video *video)
 {

@@ -41,6 +41,8 @@ mm_status mmi_session_append_image(mm_session *s, const mm_image *image);
 mm_status mmi_session_append_video(mm_session *s, const mm_video *video);
 mm_status mmi_session_append_audio(mm_session *s, const mm_audio *audio);
 
+const mmi_encoded *mmi_session_find_image(const mm_session *s, const mm_image *image); /* NULL: it was never appended, or is forgotten */
+
 /* A processed medium, recognized by `key`, waits for the next text. It is taken over and cleared, after a failure too. */
 mm_status mmi_session_append_medium(mm_session *s, const uint64_t key[2], mmi_medium *medium);
 
