@@ -5,15 +5,6 @@
 #include "cli.h"
 #include "sampling.h"
 
-static int32_t print_text(void *user, int32_t id, const char *text, size_t size)
-{
-    (void)user;
-    (void)id;
-    fwrite(text, 1, size, stdout);
-    fflush(stdout);
-    return ferror(stdout) != 0;
-}
-
 /* The ids as they come: a session that slides forgets its first tokens. */
 typedef struct {
     int32_t *ids;
@@ -58,16 +49,6 @@ static int print_ids(mm_context *ctx, mm_session *session)
     return status;
 }
 
-/* A model that was never taught a conversation's form takes the prompt as it is. */
-static int takes_raw(mm_context *ctx, const mm_model *model)
-{
-    char *text = NULL;
-    int none = mm_model_apply_chat_template(model, ctx, NULL, NULL, 0, 0, &text) == MM_E_UNSUPPORTED;
-
-    mm_text_free(text);
-    return none;
-}
-
 int cli_generate(int argc, char **argv)
 {
     const char *prompt = NULL, *system = NULL;
@@ -103,21 +84,11 @@ int cli_generate(int argc, char **argv)
             goto cleanup;
         }
     if ((status = cli_media_read_all(ctx, &media, &args))) goto cleanup;
-    if (raw || (!system && takes_raw(ctx, model))) {
-        status = cli_media_append(ctx, session, &media, 0);
-        if (!status && mm_session_append_text(session, prompt)) status = cli_fail(ctx);
-    } else {
-        char *kinds = cli_media_kinds(&media, 0);
-        const char *roles[2] = {"system", "user"}, *contents[2] = {system, prompt}, *of[2] = {"", kinds};
-        status = kinds ? cli_set_conversation(ctx, model, session, roles + !system, contents + !system, of + !system, system ? 2 : 1, &media)
-                       : cli_fail_text("out of memory");
-        free(kinds);
-    }
-    if (status) goto cleanup;
+    if ((status = cli_ask(ctx, model, session, &media, system, prompt, raw))) goto cleanup;
     if (ids) {
         status = print_ids(ctx, session);
     } else {
-        status = mm_session_generate(session, print_text, NULL, NULL) ? cli_fail(ctx) : EXIT_OK;
+        status = mm_session_generate(session, cli_print_piece, NULL, NULL) ? cli_fail(ctx) : EXIT_OK;
         if (!status) putchar('\n');
     }
 cleanup:

@@ -17,6 +17,7 @@ static const struct {
     {"forward", "forward MODEL --inputs in.safetensors --outputs out.safetensors", cli_forward},
     {"tokenize", "tokenize MODEL [--decode] --text-file F", cli_tokenize},
     {"preprocess", "preprocess MODEL (--image F... | --audio F | --video F) --outputs out.safetensors", cli_preprocess},
+    {"explain", "explain MODEL --image F [--prompt TEXT] --output F.png [--max-tokens N] [--raw]", cli_explain},
     {"bench", "bench MODEL [--json] [--text-file F]", cli_bench},
 };
 

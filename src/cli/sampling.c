@@ -62,3 +62,40 @@ int cli_set_conversation(mm_context *ctx, mm_model *model, mm_session *session, 
     mm_text_free(text);
     return status;
 }
+
+/* A model that was never taught a conversation's form takes the prompt as it is. */
+static int takes_raw(mm_context *ctx, const mm_model *model)
+{
+    char *text = NULL;
+    int none = mm_model_apply_chat_template(model, ctx, NULL, NULL, 0, 0, &text) == MM_E_UNSUPPORTED;
+
+    mm_text_free(text);
+    return none;
+}
+
+int cli_ask(mm_context *ctx, mm_model *model, mm_session *session, const cli_media *media, const char *system, const char *prompt, int raw)
+{
+    const char *roles[2] = {"system", "user"}, *contents[2] = {system, prompt}, *of[2] = {"", NULL};
+    char *kinds;
+    int status;
+
+    if (raw || (!system && takes_raw(ctx, model))) {
+        status = cli_media_append(ctx, session, media, 0);
+        return !status && mm_session_append_text(session, prompt) ? cli_fail(ctx) : status;
+    }
+    kinds = cli_media_kinds(media, 0);
+    of[1] = kinds;
+    status = kinds ? cli_set_conversation(ctx, model, session, roles + !system, contents + !system, of + !system, system ? 2 : 1, media)
+                   : cli_fail_text("out of memory");
+    free(kinds);
+    return status;
+}
+
+int32_t cli_print_piece(void *user, int32_t id, const char *text, size_t size)
+{
+    (void)user;
+    (void)id;
+    fwrite(text, 1, size, stdout);
+    fflush(stdout);
+    return ferror(stdout) != 0;
+}

@@ -31,4 +31,11 @@ int cli_session(mm_context *ctx, mm_model *model, const cli_sampling *s, mm_sess
 int cli_set_conversation(mm_context *ctx, mm_model *model, mm_session *session, const char *const *roles, const char *const *contents,
                          const char *const *kinds, size_t count, const cli_media *media);
 
+/* Make the session hold one question, with all the media: in the chat template behind `system` (NULL: none), or as it is where `raw` says so or the model has
+ * no template. */
+int cli_ask(mm_context *ctx, mm_model *model, mm_session *session, const cli_media *media, const char *system, const char *prompt, int raw);
+
+/* For mm_session_generate: text to standard output as it comes. */
+int32_t cli_print_piece(void *user, int32_t id, const char *text, size_t size);
+
 #endif

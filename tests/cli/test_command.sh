@@ -132,6 +132,16 @@ cp "$dir/out" "$dir/answer"
 printf '/image %s\nwhat\n' $house >"$dir/lines"
 expect 0 picture-chat sh -c "'$mm' chat '$pipelines/llava' --greedy --max-tokens 8 <'$dir/lines'"
 cmp -s "$dir/out" "$dir/answer" || { echo "picture-chat: $(cat "$dir/out"), expected $(cat "$dir/answer")"; failed=1; }
+expect 0 explain "$mm" explain "$pipelines/llava" --image $house --prompt what --max-tokens 8 --output "$dir/looked.png"
+cmp -s "$dir/out" "$dir/answer" || { echo "explain: $(cat "$dir/out"), expected $(cat "$dir/answer")"; failed=1; }
+expect 0 looked "$mm" preprocess "$models/../pipelines/clip" --image "$dir/looked.png" --outputs "$dir/f"
+rm -f "$dir/looked.png" "$dir/f"
+expect 0 explain-class "$mm" explain tests/golden/explanations/spotlight --image $house --output "$dir/looked.png"; said out dark
+expect 1 explain-prompt "$mm" explain "$pipelines/clip" --image $house --prompt what --output "$dir/none.png"; said err --prompt; silent out
+expect 1 explain-text "$mm" explain "$pipelines/t5" --image $house --prompt what --output "$dir/none.png"; said err "$pipelines/t5"
+expect 2 explain-output "$mm" explain "$pipelines/clip" --image $house; said err --output
+expect 2 explain-pictures "$mm" explain "$pipelines/clip" --image $house --image $house --output "$dir/none.png"; said err --image
+[ -e "$dir/none.png" ] && { echo "a failed explain left a file"; failed=1; }
 for kind in image audio video; do
     model=$pipelines/llava
     [ $kind = audio ] && model=$pipelines/whisper

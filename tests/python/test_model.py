@@ -102,6 +102,27 @@ class Pictures(unittest.TestCase):
         np.testing.assert_allclose([v for _, v in got], np.sort(p)[::-1], rtol=1e-5)
         self.assertEqual(self.model.classify(self.picture, top=2), got[:2])
 
+    def test_where_it_looks(self):
+        light = np.zeros((32, 32, 3), np.uint8)
+        light[20:24, 4:8] = 255
+        looks = libmm.open("tests/golden/explanations/spotlight").explain(light)
+        self.assertEqual((looks.dtype, looks.shape, int(looks.argmax())), (np.dtype(np.float32), (8, 8), 5 * 8 + 1))
+        self.assertAlmostEqual(float(looks.sum()), 1, places=5)
+        picture = libmm.Image("examples/images/house.png")
+        session = libmm.open("tests/golden/pipelines/llava").session(max_tokens=3).append(picture).append("what")
+        first = len(session)
+        session.generate().read()
+        looks = session.explain(picture, first)
+        self.assertEqual(looks.shape, (4, 4))
+        self.assertAlmostEqual(float(looks.sum()), 1, places=5)
+        with self.assertRaises(libmm.Error):
+            session.explain(libmm.Image(light), first)
+
+    def test_pictures_saved(self):
+        with tempfile.TemporaryDirectory() as folder:
+            libmm.Image(self.picture).save_png(folder + "/a.png")
+            np.testing.assert_array_equal(libmm.Image(folder + "/a.png").pixels, self.picture)
+
     def test_labels_of_the_caller(self):
         clip = libmm.open(MODELS / "clip")
         labels = ["cat", "green tree", "red hat"]

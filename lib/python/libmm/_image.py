@@ -53,6 +53,12 @@ class Image:
         """A copy of the pixels, [height, width, 3] uint8."""
         return np.ctypeslib.as_array(lib.mm_image_pixels(self._handle.pointer), (self.height, self.width, 3)).copy()
 
+    def save_png(self, path: Union[str, "os.PathLike[str]"], *, context: Optional[Context] = None) -> None:
+        """Write the picture as a PNG file, whole or not at all."""
+        context = context or default_context()
+        with context.call() as p:
+            context.check(lib.mm_image_save_png(p, self._handle.pointer, os.fsencode(path)))
+
     def __repr__(self) -> str:
         return f"<libmm.Image {self.width} x {self.height}>"
 

@@ -150,6 +150,7 @@ PROTOTYPES = {
     # mm_image.h
     "mm_image_read": (c_int32, [_handle, _text, c_int64, _out_handle]),
     "mm_image_decode": (c_int32, [_handle, c_char_p, c_size_t, c_int64, _out_handle]),
+    "mm_image_save_png": (c_int32, [_handle, _handle, _text]),
     "mm_image_create": (c_int32, [_handle, c_int64, c_int64, c_void_p, _out_handle]),
     "mm_image_destroy": (None, [_handle]),
     "mm_image_width": (c_int64, [_handle]),
@@ -203,6 +204,7 @@ PROTOTYPES = {
     "mm_model_preprocess_image": (c_int32, [_handle, _handle, _handle, _out_handle]),
     "mm_model_embed_texts": (c_int32, [_handle, _handle, POINTER(c_char_p), c_size_t, c_int32, _out_handle]),
     "mm_model_embed_images": (c_int32, [_handle, _handle, POINTER(c_void_p), c_size_t, c_int32, _out_handle]),
+    "mm_model_explain_image": (c_int32, [_handle, _handle, _handle, _out_handle]),
     "mm_model_classify_image": (c_int32, [_handle, _handle, _handle, _out_handle]),
     "mm_model_classify_text": (c_int32, [_handle, _handle, c_char_p, _out_handle]),
     "mm_model_classify_labels": (c_int32, [_handle, _handle, _handle, POINTER(c_char_p), c_size_t, c_char_p, _out_handle]),
@@ -226,6 +228,7 @@ PROTOTYPES = {
     "mm_session_append_video": (c_int32, [_handle, _handle]),
     "mm_session_append_audio": (c_int32, [_handle, _handle]),
     "mm_session_set_text": (c_int32, [_handle, _text]),
+    "mm_session_explain": (c_int32, [_handle, _handle, c_size_t, _out_handle]),
     "mm_session_beam": (c_int32, [_handle, c_size_t, POINTER(_ids), POINTER(c_size_t), POINTER(c_double)]),
     "mm_session_transcribe": (c_int32, [_handle, _handle, _text, c_int32, c_int32, TRANSCRIBE_FN, c_void_p]),
     "mm_session_append_tokens": (c_int32, [_handle, _ids, c_size_t]),

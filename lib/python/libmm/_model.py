@@ -243,6 +243,14 @@ class Model:
                                             None if template is None else c_text(template, "template"))
         return self._ranked(names, pointer, top)
 
+    def explain(self, image: Union[str, ImageSource]) -> np.ndarray:
+        """Where in a picture the model looks to classify or embed it: [rows, cols] float32 that adds up to 1, a grid over the whole picture. Where one
+        that answers with text looked, Session.explain() tells."""
+        picture = image_of(image, self.context)
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_tensor_release, lib.mm_model_explain_image, self._handle.pointer, p, picture._handle.pointer)
+        return array_of(Handle(pointer, lib.mm_tensor_release))
+
     def classify_text(self, text: str, *, top: Optional[int] = None) -> List[Tuple[str, float]]:
         """The model's own classes for a text, as classify()."""
         with self.context.call() as p:

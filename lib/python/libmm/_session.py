@@ -12,9 +12,10 @@ import numpy as np
 
 from . import _library as _c
 from ._audio import Audio
-from ._context import Context, HangingHandle, c_text, checked
+from ._context import Context, Handle, HangingHandle, c_text, checked
 from ._image import Image
 from ._library import lib
+from ._tensor import array_of
 from ._tokenizer import ids_array
 from ._video import Video
 
@@ -305,6 +306,16 @@ class Session:
             self.context.check(lib.mm_session_transcribe(self._handle.pointer, audio._handle.pointer, code, task, int(timestamps),
                                                          _c.TRANSCRIBE_FN(take), None))
         return segments
+
+    def explain(self, image: Image, first: int) -> np.ndarray:
+        """Where in a picture that was appended the model looked when it wrote what stands behind the first `first` tokens (len() before generate()):
+        [rows, cols] float32 that adds up to 1, a grid over the whole picture."""
+        if first < 0:
+            raise ValueError(f"a session has no token {first}")
+        with self.context.call():
+            pointer = self.context.make(lib.mm_tensor_release, lib.mm_session_explain, self._handle.pointer, image._handle.pointer,
+                                        checked(first, 64, "first"))
+        return array_of(Handle(pointer, lib.mm_tensor_release))
 
     def rewind(self, length: int) -> "Session":
         """Drop tokens from the end until `length` are left. Returns the session."""
