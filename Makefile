@@ -47,6 +47,10 @@ DEP_CFLAGS += -DMMI_WITH_SNDFILE $(shell $(PKG_CONFIG) --cflags $(SNDFILE))
 DEP_LIBS += $(shell $(PKG_CONFIG) --libs $(SNDFILE))
 endif
 
+# Optional, for the plots of the mm command alone; `make CAIRO=` builds without it.
+CAIRO ?= $(shell $(PKG_CONFIG) --exists cairo 2>/dev/null && echo cairo)
+CLI_LIBS := $(if $(CAIRO),$(shell $(PKG_CONFIG) --libs $(CAIRO)))
+
 # -ffp-contract=off: what is a fused multiply-add is written as one, so that results do not hang on the compiler.
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(WARN) -fPIC -fvisibility=hidden -ffp-contract=off -pthread -Iinclude \
              $(addprefix -I,$(FOLDERS)) $(DEP_CFLAGS) -MMD -MP $(SANITIZE) $(CFLAGS)
@@ -67,6 +71,7 @@ $(B)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 $(B)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 $(B)/%_amx.o: ISA := -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 $(B)/src/api/context_api.o: ISA := -DMM_BUILD_VERSION='"$(VERSION)"'
+$(B)/src/cli/plot.o: ISA := $(if $(CAIRO),-DMM_WITH_CAIRO $(shell $(PKG_CONFIG) --cflags $(CAIRO)))
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -85,10 +90,13 @@ $(L)/libmm.so: $(L)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $@
 
 $(B)/mm: $(CLI_OBJECTS) $(L)/libmm.a
-	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) $(LIBS)
 
 $(B)/tests/%: $(B)/tests/%.o $(L)/libmm.a
-	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
+
+$(B)/tests/unit/test_plot: $(B)/src/cli/plot.o $(B)/src/cli/cli.o
+$(B)/tests/unit/test_plot: LIBS := $(CLI_LIBS) $(LIBS)
 
 $(B)/examples/%: $(B)/examples/%.o $(L)/libmm.so
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $< -L$(L) -lmm -Wl,-rpath,$(abspath $(L)) -lm

@@ -23,6 +23,7 @@ libcjson    apt:libcjson-dev        dnf:cjson-devel        apk:cjson-dev        
 libutf8proc apt:libutf8proc-dev     dnf:utf8proc-devel     apk:utf8proc-dev      brew:utf8proc
 libpcre2-8  apt:libpcre2-dev        dnf:pcre2-devel        apk:pcre2-dev         brew:pcre2
 sndfile     apt:libsndfile1-dev    dnf:libsndfile-devel   apk:libsndfile-dev    brew:libsndfile
+cairo       apt:libcairo2-dev      dnf:cairo-devel        apk:cairo-dev         brew:cairo
 cmocka      apt:libcmocka-dev       dnf:libcmocka-devel    apk:cmocka-dev        brew:cmocka
 python      apt:python3             dnf:python3            apk:python3           brew:python
 pip         apt:python3-pip         dnf:python3-pip        apk:py3-pip           brew:-
@@ -96,6 +97,7 @@ for need in $(echo "$lacking" | cut -d' ' -f1); do
     case $need in
     pip | numpy) echo "deps: $(command -v "$python") is not the system's Python and has no $need: try make PYTHON=/usr/bin/python3" >&2 ;;
     sndfile) echo "deps: libsndfile is missing: FLAC and Ogg will not be read" >&2 ;;
+    cairo) echo "deps: cairo is missing: mm will not draw plots" >&2 ;;
     *)
         echo "deps: $need is still missing" >&2
         failed=1

@@ -203,8 +203,77 @@ static void test_refusals(void **state)
     mm_context_destroy(ctx);
 }
 
+/* Every allocation fails once: nothing is left, and the next call is right. */
+
+typedef struct {
+    size_t live, made, fail_at;
+} failing_heap;
+
+static void *failing_alloc(void *user, size_t size, size_t alignment)
+{
+    failing_heap *h = user;
+    void *p;
+
+    if (++h->made == h->fail_at) return NULL;
+    p = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    h->live += p != NULL;
+    return p;
+}
+
+static void failing_free(void *user, void *p, size_t size)
+{
+    (void)size;
+    ((failing_heap *)user)->live--;
+    free(p);
+}
+
+static void test_out_of_memory(void **state)
+{
+    failing_heap heap = {0};
+    const mm_hooks hooks = {sizeof hooks, failing_alloc, failing_free, &heap};
+    mm_context *ctx = NULL;
+    mm_model *clip, *llava;
+    mm_session *s = NULL;
+    mm_image *tree;
+    mm_tensor *map = NULL;
+    (void)state;
+
+    assert_int_equal(mm_context_create(&hooks, &ctx), MM_OK);
+    ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_THREADS, 1));
+    tree = open_image(ctx, TREE);
+    clip = open_model(ctx, "tests/golden/pipelines/clip");
+    llava = open_model(ctx, "tests/golden/pipelines/llava");
+    ok(ctx, mm_session_create(ctx, llava, &s));
+    ok(ctx, mm_session_append_image(s, tree));
+    ok(ctx, mm_session_append_text(s, "describe"));
+    for (int session = 0; session < 2; session++) {
+        mm_status st = MM_E_NOMEM;
+        for (size_t n = 1; st; n++) {
+            size_t live = heap.live;
+            assert_true(n < 5000);
+            heap.fail_at = heap.made + n;
+            st = session ? mm_session_explain(s, tree, mm_session_length(s), &map) : mm_model_explain_image(clip, ctx, tree, &map);
+            heap.fail_at = 0;
+            if (st) {
+                assert_int_equal(st, MM_E_NOMEM);
+                assert_null(map);
+                assert_int_equal(heap.live, live);
+            }
+        }
+        assert_is_map(map);
+        mm_tensor_release(map);
+    }
+    mm_session_destroy(s);
+    mm_model_release(clip);
+    mm_model_release(llava);
+    mm_image_destroy(tree);
+    mm_context_destroy(ctx);
+    assert_int_equal(heap.live, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_spotlight), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_goldens), cmocka_unit_test(test_spotlight), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
