@@ -383,6 +383,56 @@ static void out_of_memory(void **state)
     mm_image_destroy(image);
 }
 
+/* A light in the array lies, by the view, where it lies in the picture. */
+static void views_find_the_picture(void **state)
+{
+    enum { WIDTH = 60, HEIGHT = 36, X = 22, Y = 14, SIDE = 8 };
+    const mmi_image_processor any = {.do_rescale = 1, .rescale_factor = 1.0 / 255, .resample = MMI_FILTER_BILINEAR, .std = {1, 1, 1}};
+    mmi_image_processor cases[9];
+    uint8_t *pixels = calloc(WIDTH * HEIGHT, 3);
+    mm_image *image = NULL;
+    mmi_image_view view;
+    (void)state;
+
+    assert_non_null(pixels);
+    for (size_t y = Y; y < Y + SIDE; y++) memset(pixels + (y * WIDTH + X) * 3, 255, SIDE * 3);
+    assert_int_equal(mm_image_create(ctx, WIDTH, HEIGHT, pixels, &image), MM_OK);
+    free(pixels);
+    for (size_t i = 0; i < 9; i++) cases[i] = any;
+    cases[1].do_resize = cases[2].do_resize = cases[3].do_resize = cases[6].do_resize = cases[7].do_resize = 1;
+    cases[1].height = 48, cases[1].width = 48;                                          /* squeezed */
+    cases[2].size_rule = MMI_SIZE_SHORTEST, cases[2].shortest = 24;                     /* and cropped to the middle */
+    cases[2].do_center_crop = 1, cases[2].crop_width = cases[2].crop_height = 24;
+    cases[3].height = cases[3].width = 40, cases[3].do_square = 1;                      /* LLaVA's square */
+    cases[4].do_center_crop = 1, cases[4].crop_width = 80, cases[4].crop_height = 50;   /* a crop that is larger */
+    cases[5].do_pad = 1, cases[5].pad_width = 64, cases[5].pad_height = 64;             /* padded behind */
+    cases[6].layout = MMI_LAYOUT_PAGE, cases[6].width = cases[6].height = 72;           /* enlarged, shrunk and centered on a page */
+    cases[6].do_thumbnail = cases[6].do_pad = 1, cases[6].pad_width = 80, cases[6].pad_height = 100;
+    cases[7] = cases[6];
+    cases[7].do_center_crop = 1, cases[7].crop_width = 50, cases[7].crop_height = 60;
+    cases[8].layout = MMI_LAYOUT_PAGE, cases[8].do_align_long_axis = 1, cases[8].width = 40, cases[8].height = 80;
+    for (size_t i = 0; i < 8; i++) {
+        const float *a;
+        double sum = 0, x = 0, y = 0;
+        size_t w, h;
+        mm_tensor_map *map = processed(&cases[i], image, &a, &w, &h);
+        assert_non_null(map);
+        for (size_t k = 0; k < w * h; k++) {
+            double v = (double)a[k];
+            sum += v;
+            x += v * ((double)(k % w) + 0.5);
+            y += v * ((double)(k / w) + 0.5);
+        }
+        assert_int_equal(mmi_image_processor_view(ctx, &cases[i], image, &view), MM_OK);
+        x = view.left + x / sum * (view.right - view.left) / (double)w;
+        y = view.top + y / sum * (view.bottom - view.top) / (double)h;
+        if (!(fabs(x - X - SIDE / 2.0) < 0.1 && fabs(y - Y - SIDE / 2.0) < 0.1)) fail_msg("view %zu finds the light at %g, %g", i, x, y);
+        mm_tensor_map_destroy(map);
+    }
+    assert_int_equal(mmi_image_processor_view(ctx, &cases[8], image, &view), MM_E_UNSUPPORTED); /* turned */
+    mm_image_destroy(image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +442,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(class_of_the_model_when_none_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes_that_cannot_be, setup, teardown),
         cmocka_unit_test_setup_teardown(crop_of_an_enormous_resize, setup, teardown),
+        cmocka_unit_test_setup_teardown(views_find_the_picture, setup, teardown),
         cmocka_unit_test_setup_teardown(out_of_memory, setup, teardown),
     };
     return cmocka_run_group_tests_name("preprocess", tests, NULL, NULL);
