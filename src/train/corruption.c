@@ -97,7 +97,8 @@ void mmi_span_mask(const mmi_spans *s, uint64_t key, size_t n, unsigned char *ma
     size_t noise_at = 0, noise_left = noise - 1, noise_cuts = spans - 1, kept_at = 0, kept_left = kept - 1, kept_cuts = spans - 1;
 
     for (size_t span = 0, i = 0; span < spans; span++) {
-        const size_t gap = next_segment(key, KEPT, &kept_at, &kept_left, &kept_cuts), hole = next_segment(key, CHOICE, &noise_at, &noise_left, &noise_cuts);
+        const size_t gap = next_segment(key, KEPT, &kept_at, &kept_left, &kept_cuts);
+        const size_t hole = next_segment(key, CHOICE, &noise_at, &noise_left, &noise_cuts);
         for (size_t end = i + gap; i < end; i++) {
             if (i < n) mask[i] = 0;
         }

@@ -29,8 +29,8 @@ mm_status mmi_corrupt_masked(mm_context *ctx, const mmi_masking *m, uint64_t key
 
 /* Span corruption (arXiv:1910.10683 section 3.1.4). */
 typedef struct {
-    double density;     /* of noise: 0.15 */
-    double mean_length; /* of its spans: 3 */
+    double density;     /* of noise, between 0 and 1: 0.15 */
+    double mean_length; /* of its spans, more than 0: 3 */
     int32_t sentinel;   /* the first; the others descend from it: <extra_id_0>, <extra_id_1>, ... */
     size_t sentinels;   /* how many there are, and so spans at most */
     int32_t end;        /* behind both texts; -1: none */

@@ -97,7 +97,8 @@ static void test_not_finite(void **state)
     static const float BAD[] = {NAN, INFINITY, -INFINITY};
     enum { ROWS = 400, COLS = 300 };
     float fine[3] = {1, 2, 3}, *g = calloc(ROWS * COLS, sizeof *g);
-    const mmi_parameter p[] = {{.name = "fine", .gradient = fine, .rows = 1, .cols = 3}, {.name = "layers.3.bad", .gradient = g, .rows = ROWS, .cols = COLS}};
+    const mmi_parameter p[] = {{.name = "fine", .gradient = fine, .rows = 1, .cols = 3},
+                               {.name = "layers.3.bad", .gradient = g, .rows = ROWS, .cols = COLS}};
     double norm;
     (void)state;
 

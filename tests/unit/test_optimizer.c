@@ -278,7 +278,9 @@ static void test_rounding_by_chance(void **state)
         training_open(&exact, NAMES[c], MM_DTYPE_F32);
         training_open(&rounded, NAMES[c], MM_DTYPE_BF16);
         for (size_t i = 0; i < PARAMETERS; i++) {
-            for (size_t k = 0; k < SHAPES[i][0] * SHAPES[i][1]; k++) ((float *)exact.weights[i])[k] = mmi_bf16_to_f32(((uint16_t *)rounded.weights[i])[k]);
+            for (size_t k = 0; k < SHAPES[i][0] * SHAPES[i][1]; k++) {
+                ((float *)exact.weights[i])[k] = mmi_bf16_to_f32(((uint16_t *)rounded.weights[i])[k]);
+            }
         }
         train(&exact, 1, 1);
         train(&rounded, 1, 1);
