@@ -87,6 +87,7 @@ static void test_large(void **state)
     }
     assert_true(fabs(norm - 0.25 * sqrt(sum)) < 1e-12 * norm);
     assert_true(mmi_gradient_clip(0, 1) == 1);
+    assert_true(mmi_gradient_clip(1e-6, 1e-6) == 0.5);
     ok(mmi_gradient_norm(ctx, NULL, 0, 1, 1, &norm));
     assert_true(norm == 0);
     free(g);
