@@ -348,7 +348,7 @@ static void test_adafactor_by_definition(void **state)
 /* Steps far smaller than the distance of two bf16 numbers add up: 1000 steps of 1e-5 from 1. To the nearest, nothing would ever move. */
 static void test_small_steps_add_up(void **state)
 {
-    enum { N = 4096, STEPS = 1000 };
+    enum { N = 40 * 1024, STEPS = 1000 };
     uint16_t weights[N];
     float gradient[N];
     mmi_optimizer_spec spec = spec_of("sgd");
