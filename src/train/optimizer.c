@@ -123,7 +123,9 @@ mm_status mmi_optimizer_create(mm_context *ctx, const mmi_optimizer_spec *spec, 
     o->n = n;
     for (size_t i = 0; i < 2; i++) o->per_parameter += KINDS[spec->kind].states[i] && !(spec->kind == MMI_OPTIMIZER_SGD && spec->beta1 == 0);
     o->n_states = n * o->per_parameter;
-    if (!(o->trained = mmi_zalloc_array(ctx, n, sizeof *o->trained)) || !(o->states = mmi_zalloc_array(ctx, o->n_states, sizeof *o->states))) goto nomem;
+    o->trained = mmi_zalloc_array(ctx, n, sizeof *o->trained);
+    o->states = mmi_zalloc_array(ctx, o->n_states, sizeof *o->states);
+    if (!o->trained || !o->states) goto nomem;
     for (size_t i = 0; i < n; i++) {
         trained *t = &o->trained[i];
         size_t elements, padded, total;
@@ -144,10 +146,15 @@ mm_status mmi_optimizer_create(mm_context *ctx, const mmi_optimizer_spec *spec, 
             if (mmi_text_format(ctx, &s->name, "%s.%s", parameters[i].name, KINDS[spec->kind].states[k])) goto nomem;
         }
         if (factored) {
-            if (mmi_size_round_up(t->parameter.cols, ALIGN, &padded) || mmi_size_mul(padded, t->chunks, &total) || mmi_size_add(floats, total, &floats)) goto overflow;
+            if (mmi_size_round_up(t->parameter.cols, ALIGN, &padded) || mmi_size_mul(padded, t->chunks, &total) ||
+                mmi_size_add(floats, total, &floats)) {
+                goto overflow;
+            }
         }
     }
-    if (!(o->chunks = mmi_zalloc_array(ctx, o->n_chunks, sizeof *o->chunks)) || !(memory = o->memory = mmi_zalloc_array(ctx, floats, sizeof *memory))) goto nomem;
+    o->chunks = mmi_zalloc_array(ctx, o->n_chunks, sizeof *o->chunks);
+    memory = o->memory = mmi_zalloc_array(ctx, floats, sizeof *memory);
+    if (!o->chunks || !memory) goto nomem;
     for (size_t i = 0; i < o->n_states; i++) {
         o->states[i].data = memory;
         memory += (o->states[i].elements + ALIGN - 1) / ALIGN * ALIGN;

@@ -87,6 +87,7 @@ static void test_large(void **state)
     }
     assert_true(fabs(norm - 0.25 * sqrt(sum)) < 1e-12 * norm);
     assert_true(mmi_gradient_clip(0, 1) == 1);
+    assert_true(mmi_gradient_clip(1e-6, 1e-6) == 0.5);
     ok(mmi_gradient_norm(ctx, NULL, 0, 1, 1, &norm));
     assert_true(norm == 0);
     free(g);
@@ -97,7 +98,8 @@ static void test_not_finite(void **state)
     static const float BAD[] = {NAN, INFINITY, -INFINITY};
     enum { ROWS = 400, COLS = 300 };
     float fine[3] = {1, 2, 3}, *g = calloc(ROWS * COLS, sizeof *g);
-    const mmi_parameter p[] = {{.name = "fine", .gradient = fine, .rows = 1, .cols = 3}, {.name = "layers.3.bad", .gradient = g, .rows = ROWS, .cols = COLS}};
+    const mmi_parameter p[] = {{.name = "fine", .gradient = fine, .rows = 1, .cols = 3},
+                               {.name = "layers.3.bad", .gradient = g, .rows = ROWS, .cols = COLS}};
     double norm;
     (void)state;
 

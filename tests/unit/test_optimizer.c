@@ -278,7 +278,9 @@ static void test_rounding_by_chance(void **state)
         training_open(&exact, NAMES[c], MM_DTYPE_F32);
         training_open(&rounded, NAMES[c], MM_DTYPE_BF16);
         for (size_t i = 0; i < PARAMETERS; i++) {
-            for (size_t k = 0; k < SHAPES[i][0] * SHAPES[i][1]; k++) ((float *)exact.weights[i])[k] = mmi_bf16_to_f32(((uint16_t *)rounded.weights[i])[k]);
+            for (size_t k = 0; k < SHAPES[i][0] * SHAPES[i][1]; k++) {
+                ((float *)exact.weights[i])[k] = mmi_bf16_to_f32(((uint16_t *)rounded.weights[i])[k]);
+            }
         }
         train(&exact, 1, 1);
         train(&rounded, 1, 1);
@@ -301,10 +303,52 @@ static void test_rounding_by_chance(void **state)
     }
 }
 
+/* Of a matrix in several chunks, in float64 by the paper's algorithm 4. */
+static void test_adafactor_by_definition(void **state)
+{
+    const size_t R = SHAPES[0][0], C = SHAPES[0][1];
+    training t;
+    double *w = malloc(R * C * sizeof *w), *u = malloc(R * C * sizeof *u), *rows = calloc(R, sizeof *rows), *columns = calloc(C, sizeof *columns);
+    (void)state;
+
+    training_open(&t, "adafactor", MM_DTYPE_F32);
+    for (size_t i = 0; i < R * C; i++) w[i] = ((float *)t.weights[0])[i];
+    for (uint64_t step = 1; step <= 3; step++) {
+        const double keep = 1 - pow((double)step, -0.8);
+        double total = 0, size = 0, squares = 0, worst = 0;
+        train(&t, step, step);
+        for (size_t i = 0; i < R; i++) rows[i] *= keep;
+        for (size_t j = 0; j < C; j++) columns[j] *= keep;
+        for (size_t i = 0; i < R * C; i++) {
+            const double g = (double)0.7f * (double)t.gradients[0][i];
+            rows[i / C] += (1 - keep) * (g * g + 1e-30) / (double)C;
+            columns[i % C] += (1 - keep) * (g * g + 1e-30) / (double)R;
+            squares += w[i] * w[i];
+            u[i] = g;
+        }
+        for (size_t i = 0; i < R; i++) total += rows[i] / (double)R;
+        for (size_t i = 0; i < R * C; i++) {
+            u[i] /= sqrt(rows[i / C] * columns[i % C] / total);
+            size += u[i] * u[i];
+        }
+        const double alpha = fmax(1e-3, sqrt(squares / (double)(R * C))) * 1e-3; /* 1e-3 is less than 1 / sqrt(step) */
+        for (size_t i = 0; i < R * C; i++) {
+            w[i] = w[i] * (1 - alpha * (double)0.01f) - alpha * u[i] / fmax(1, sqrt(size / (double)(R * C)));
+            worst = fmax(worst, fabs(w[i] - (double)((float *)t.weights[0])[i]));
+        }
+        assert_true(worst < 1e-6);
+    }
+    training_close(&t);
+    free(w);
+    free(u);
+    free(rows);
+    free(columns);
+}
+
 /* Steps far smaller than the distance of two bf16 numbers add up: 1000 steps of 1e-5 from 1. To the nearest, nothing would ever move. */
 static void test_small_steps_add_up(void **state)
 {
-    enum { N = 4096, STEPS = 1000 };
+    enum { N = 40 * 1024, STEPS = 1000 };
     uint16_t weights[N];
     float gradient[N];
     mmi_optimizer_spec spec = spec_of("sgd");
@@ -321,6 +365,7 @@ static void test_small_steps_add_up(void **state)
     ok(mmi_optimizer_create(ctx, &spec, &p, 1, &o));
     for (uint64_t t = 1; t <= STEPS; t++) ok(mmi_optimizer_step(ctx, o, t, 1e-5, 1));
     for (size_t i = 0; i < N; i++) sum += (double)mmi_bf16_to_f32(weights[i]);
+    for (size_t i = 1024; i < N; i += 1024) assert_memory_not_equal(weights, weights + i, 1024 * sizeof *weights); /* each by its own chance */
     /* below 1 a unit is 2^-8, and a step moves by one with chance 1e-5 / 2^-8 */
     assert_true(fabs(sum / N - 0.99) < 5 * sqrt(STEPS * 1e-5 * 0x1p-8 / N));
     mmi_optimizer_destroy(o);
@@ -405,6 +450,7 @@ int main(void)
                                        cmocka_unit_test_setup_teardown(test_resume, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_state_names, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_rounding_by_chance, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_adafactor_by_definition, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_small_steps_add_up, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
                                        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown)};

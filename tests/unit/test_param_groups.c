@@ -6,11 +6,13 @@
 #include "param_groups.h"
 
 enum { N = 5 };
-static const char *const NAMES[N] = {"embed.weight", "layers.0.norm.weight", "layers.0.q_proj.weight", "layers.0.q_proj.bias", "layers.10.q_proj.bias"};
+static const char *const NAMES[N] = {"embed.weight", "layers.0.norm.weight", "layers.0.q_proj.weight",
+                                      "layers.0.q_proj.bias", "layers.10.q_proj.bias"};
 
 static void test_order(void **state)
 {
-    static const char *const ALL[] = {"*"}, *const PLAIN[] = {"*.bias", "*norm*"}, *const FIRST[] = {"layers.?.*"}, *const BIAS[] = {"layers.[0-9].q_proj.bias"};
+    static const char *const ALL[] = {"*"}, *const PLAIN[] = {"*.bias", "*norm*"}, *const FIRST[] = {"layers.?.*"};
+    static const char *const BIAS[] = {"layers.[0-9].q_proj.bias"};
     const mmi_param_group groups[] = {{ALL, 1, NAN, NAN, 1}, {PLAIN, 2, NAN, 0, -1}, {FIRST, 1, 0.5, NAN, 0}, {BIAS, 1, 2, 0.3, -1}};
     static const mmi_param_settings WANT[N] = {{1, 0.1, 1}, {0.5, 0, 0}, {0.5, 0.1, 0}, {2, 0.3, 0}, {1, 0, 1}};
     mmi_param_settings s[N];
