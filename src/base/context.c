@@ -123,3 +123,22 @@ mmi_thread_pool *mmi_context_pool(mm_context *ctx)
     if (!ctx->pool && ctx->threads > 1) ctx->pool = mmi_thread_pool_create(ctx->heap, ctx->threads);
     return ctx->pool;
 }
+
+mm_context *mmi_context_fork(mm_context *ctx)
+{
+    mm_context *fork = mmi_zalloc(ctx, sizeof *fork);
+
+    if (!fork) return NULL;
+    fork->heap = ctx->heap; /* kept alive by the block that the fork is in */
+    fork->threads = 1;
+    fork->cpu_level = ctx->cpu_level;
+    atomic_init(&fork->cancel, 0);
+    return fork;
+}
+
+void mmi_context_fork_end(mm_context *fork)
+{
+    if (!fork) return;
+    mmi_free(fork->kernels);
+    mmi_free(fork);
+}

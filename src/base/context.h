@@ -11,6 +11,8 @@
 #include "mm_context.h"
 #include "thread_pool.h"
 
+enum { MMI_ERROR_SIZE = 1024 };
+
 struct mmi_kernels; /* the dispatch table: src/kernels/kernels.h */
 
 struct mm_context {
@@ -25,8 +27,13 @@ struct mm_context {
     mm_progress_fn progress_fn;
     void *progress_user;
     mm_status error_status;
-    char error[1024];
+    char error[MMI_ERROR_SIZE];
 };
+
+/* A context for a thread beside the one that `ctx` serves: the same heap, with its hooks and limit, and the same CPU level, but one thread and
+ * an error, a log and a cancel flag of its own. NULL when out of memory (recorded on ctx). */
+mm_context *mmi_context_fork(mm_context *ctx);
+void mmi_context_fork_end(mm_context *fork); /* NULL allowed */
 
 /* Record a sentence and return `status`, so that a caller can write `return mmi_fail(...)`. The text must not hold
  * addresses. Names from files are quoted with mmi_text_quote or a bounded %.*s. */

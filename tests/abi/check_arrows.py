@@ -20,7 +20,8 @@ LEVELS = [
     ["video"],
     ["blocks"],
     ["models"],
-    ["train", "compress", "sampler", "parallel"],
+    ["compress", "sampler", "parallel"],
+    ["train"],
     ["api"],
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
