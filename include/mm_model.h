@@ -40,6 +40,34 @@ MM_API mm_status mm_model_open(mm_context *ctx, const char *path, mm_model **out
  * Returns as mm_model_open. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out);
 
+/* The model with a low-rank adapter (LoRA: arXiv:2106.09685) beside some of its matrices, as Hugging Face's peft saves them: a directory with
+ * adapter_config.json (peft_type "LORA") and adapter_model.safetensors. Each adapted matrix W, quantized or not, acts as
+ * W + scale * alpha / r * B A (alpha / sqrt(r) with use_rslora).
+ *
+ *   base       shared and unchanged: the new model keeps a reference to it and no copy of its weights. It must have no adapter itself.
+ *   directory  borrowed for the call
+ *   scale      1 for what the adapter was trained to do, 0 for nothing of it
+ *   out        receives a model, reference count 1, that every function of a model takes; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND (a file; or a module that the model does not have, named), MM_E_SHAPE (a matrix that does not fit its
+ * module, named), MM_E_UNSUPPORTED (another kind of adapter, or one of whole modules; a second adapter), MM_E_DTYPE, MM_E_IO, MM_E_FORMAT, MM_E_LIMIT,
+ * MM_E_OVERFLOW, MM_E_NOMEM. Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_adapt(mm_context *ctx, mm_model *base, const char *directory, double scale, mm_model **out);
+
+/* An adapted model with the adapter's terms added into its matrices, each in the type that it has. It shares all other weights.
+ *
+ *   adapted  borrowed
+ *   out      receives a model, reference count 1, without an adapter; NULL after a failure
+ *
+ * Returns MM_OK, MM_E_ARGUMENT (it has no adapter), MM_E_UNSUPPORTED (an adapted matrix is block-quantized; the message names it), MM_E_NOMEM or
+ * MM_E_CANCELLED. Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_merge_adapter(mm_context *ctx, const mm_model *adapted, mm_model **out);
+
+/* Write an adapted model's adapter, without the model, as the two files that mm_model_adapt and peft read, float32. The directory is made where its
+ * parent is there; each file is written aside and takes the place of the old one when it is complete.
+ * Returns MM_OK, MM_E_ARGUMENT (it has no adapter), MM_E_IO or MM_E_NOMEM. Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx, const char *directory);
+
 /* Count references up or down; the model goes with the last. NULL is allowed. Any thread. Since 0.1. */
 MM_API void mm_model_retain(mm_model *model);
 MM_API void mm_model_release(mm_model *model);
@@ -70,7 +98,8 @@ enum {
     MM_MODEL_FORMAT = 3,         /* "safetensors" or "gguf" */
     MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */
     MM_MODEL_TOKENIZER = 5,      /* kind of tokenizer: "BPE", "WordPiece" or "Unigram" */
-    MM_MODEL_POOLING = 6         /* how embeddings are made: "mean" or "first" */
+    MM_MODEL_POOLING = 6,        /* how embeddings are made: "mean" or "first" */
+    MM_MODEL_ADAPTER = 7         /* of an adapted model: "LoRA of 24 matrices, rank 8, alpha 16". Since 0.2 */
 };
 MM_API const char *mm_model_get_str(const mm_model *model, int32_t fact);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "adapter.h"
 #include "chat_template.h"
 #include "embedding.h"
 #include "explanation.h"
@@ -29,6 +30,25 @@ mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char 
 {
     CHECK(ctx, out, text_path && projector_path, "text_path, projector_path or out");
     return mmi_model_open_pair(ctx, text_path, projector_path, out);
+}
+
+mm_status mm_model_adapt(mm_context *ctx, mm_model *base, const char *directory, double scale, mm_model **out)
+{
+    CHECK(ctx, out, base && directory, "base, directory or out");
+    return mmi_adapter_open(ctx, base, directory, scale, out);
+}
+
+mm_status mm_model_merge_adapter(mm_context *ctx, const mm_model *adapted, mm_model **out)
+{
+    CHECK(ctx, out, adapted, "adapted or out");
+    return mmi_adapter_merge(ctx, adapted, out);
+}
+
+mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx, const char *directory)
+{
+    if (!ctx) return MM_E_ARGUMENT;
+    if (!adapted || !directory) return mmi_fail(ctx, MM_E_ARGUMENT, "adapted or directory is NULL");
+    return mmi_adapter_save(ctx, adapted, directory);
 }
 
 void mm_model_retain(mm_model *m)
@@ -69,6 +89,7 @@ const char *mm_model_get_str(const mm_model *m, int32_t fact)
     case MM_MODEL_FORMAT: return m->format;
     case MM_MODEL_DTYPES: return m->dtypes;
     case MM_MODEL_TOKENIZER: return m->tokenizer ? mmi_tokenizer_kind(m->tokenizer) : NULL;
+    case MM_MODEL_ADAPTER: return m->adapter ? m->adapter->description : NULL;
     case MM_MODEL_POOLING: return m->pooling == MMI_POOL_MEAN && !m->info.sees ? "mean" : "first";
     default: return NULL;
     }

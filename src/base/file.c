@@ -226,6 +226,12 @@ int mmi_file_is_directory(const char *path)
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
+mm_status mmi_file_make_directory(mm_context *ctx, const char *path)
+{
+    if (!mkdir(path, 0777) || (errno == EEXIST && mmi_file_is_directory(path))) return MM_OK;
+    return mmi_fail(ctx, MM_E_IO, "cannot make the directory %s: %s", path, reason(errno));
+}
+
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name)
 {
     mmi_text t = {0};

@@ -31,6 +31,8 @@ mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece
 
 int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);
+/* A directory that is there already is well. */
+mm_status mmi_file_make_directory(mm_context *ctx, const char *path);
 /* directory + "/" + name, to be freed with mmi_free; NULL when out of memory. */
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name);
 /* Nonzero for a name that cannot lead out of its folder: not empty, no slash or backslash, neither "." nor "..". */

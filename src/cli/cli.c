@@ -41,7 +41,8 @@ static int parse_value(const cli_option *o, const char *text)
 
 int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
 {
-    cli_option threads = {"--threads", CLI_INTEGER, &args->threads}, projector = {"--mmproj", CLI_TEXT, &args->projector};
+    cli_option threads = {"--threads", CLI_INTEGER, &args->threads}, projector = {"--mmproj", CLI_TEXT, &args->projector},
+               adapter = {"--adapter", CLI_TEXT, &args->adapter};
 
     memset(args, 0, sizeof *args);
     args->items = calloc((size_t)argc, sizeof *args->items);
@@ -63,6 +64,7 @@ int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
         while (o->name && strcmp(o->name, argv[i])) o++;
         if (!strcmp(argv[i], "--threads")) o = &threads;
         if (!strcmp(argv[i], "--mmproj")) o = &projector;
+        if (!strcmp(argv[i], "--adapter")) o = &adapter;
         if (!o->name) return bad_usage("unknown option %s", argv[i]);
         if (o->kind == CLI_FLAG) {
             *(int *)o->out = 1;
@@ -143,7 +145,14 @@ mm_context *cli_context(const cli_args *args)
 
 mm_status cli_open(mm_context *ctx, const cli_args *args, mm_model **out)
 {
-    return args->projector ? mm_model_open_pair(ctx, args->model, args->projector, out) : mm_model_open(ctx, args->model, out);
+    mm_model *base = NULL;
+    mm_status st = args->projector ? mm_model_open_pair(ctx, args->model, args->projector, out) : mm_model_open(ctx, args->model, out);
+
+    if (st || !args->adapter) return st;
+    base = *out;
+    st = mm_model_adapt(ctx, base, args->adapter, 1.0, out);
+    mm_model_release(base); /* the adapted model keeps it */
+    return st;
 }
 
 void cli_context_destroy(mm_context *ctx)

@@ -36,9 +36,10 @@ typedef struct {
     size_t n_items;
     int64_t threads; /* --threads, 0: default */
     const char *projector; /* --mmproj: the second file of a pair, NULL: none */
+    const char *adapter;   /* --adapter: a directory of peft, NULL: none */
 } cli_args;
 
-/* Read argv[2..] by the options of a command (ended by a NULL name); --threads N, --mmproj F and --verbose are known to all. EXIT_OK, or EXIT_USAGE
+/* Read argv[2..] by the options of a command (ended by a NULL name); --threads N, --mmproj F, --adapter D and --verbose are known to all. EXIT_OK, or EXIT_USAGE
  * after saying why. */
 int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args);
 void cli_args_clear(cli_args *args);
@@ -47,7 +48,7 @@ void cli_args_clear(cli_args *args);
 mm_context *cli_context(const cli_args *args);
 void cli_context_destroy(mm_context *ctx);
 
-/* The model of the arguments, with the projector that goes with it. */
+/* The model of the arguments, with the projector that goes with it, adapted. */
 mm_status cli_open(mm_context *ctx, const cli_args *args, mm_model **out);
 
 /* Print "mm: <sentence>" and return EXIT_FAILED. */

@@ -186,7 +186,7 @@ static void linear_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
 
 static const mmi_op linear_op = {"linear", run_linear, linear_scratch, 0, linear_gradient};
 
-mmi_value mmi_linear_parts(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_activation act)
+static mmi_value linear_node(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_activation act)
 {
     mmi_value in[1 + 2 * MMI_LINEAR_PARTS] = {0};
     int64_t shape[MMI_MAX_RANK], columns = 0;
@@ -218,6 +218,34 @@ mmi_value mmi_linear_parts(mmi_graph *g, mmi_value x, const mmi_value *w, const 
     n->i[0] = g->trains ? MMI_ACT_NONE : act;
     n->i[1] = (int64_t)parts;
     return g->trains && act ? mmi_activate(g, n->output, act) : n->output;
+}
+
+/* Low-rank terms beside the weights of parts (LoRA: Hu et al. 2021, arXiv:2106.09685): x W^T + scale (x A^T) B^T. */
+static mmi_value adapted_linear(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_activation act)
+{
+    mmi_value y[MMI_LINEAR_PARTS], out;
+
+    for (size_t i = 0; i < parts; i++) {
+        const mmi_weight *weight = mmi_graph_look(g, w[i])->weight;
+        y[i] = linear_node(g, x, &w[i], biases ? &biases[i] : NULL, 1, MMI_ACT_NONE);
+        if (weight && weight->lora_a) {
+            mmi_value low = mmi_linear(g, x, mmi_graph_weight(g, weight->lora_a), 0, MMI_ACT_NONE); /* [.., r] */
+            low = mmi_scale(g, low, weight->lora_scale);
+            y[i] = mmi_add(g, y[i], mmi_linear(g, low, mmi_graph_weight(g, weight->lora_b), 0, MMI_ACT_NONE));
+        }
+    }
+    if (g->status) return 0;
+    out = parts > 1 ? mmi_concat(g, mmi_graph_look(g, y[0])->rank - 1, y, parts) : y[0];
+    return act ? mmi_activate(g, out, act) : out;
+}
+
+mmi_value mmi_linear_parts(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_activation act)
+{
+    for (size_t i = 0; i < parts && !g->status; i++) {
+        const mmi_weight *weight = mmi_graph_look(g, w[i])->weight;
+        if (weight && weight->lora_a) return adapted_linear(g, x, w, biases, parts, act);
+    }
+    return linear_node(g, x, w, biases, parts, act);
 }
 
 mmi_value mmi_linear(mmi_graph *g, mmi_value x, mmi_value w, mmi_value b, mmi_activation act)

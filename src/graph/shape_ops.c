@@ -324,6 +324,7 @@ mmi_value mmi_lookup_from(mmi_graph *g, mmi_value ids, mmi_value table, int64_t 
     t = mmi_graph_look(g, table);
     if (v->dtype != MM_DTYPE_I32 || v->rank == MMI_MAX_RANK || !t->weight || t->rank != 2 || t->shape[0] <= first)
         return mmi_graph_fail(g, MM_E_SHAPE, "lookup needs i32 ids and a [rows, columns] weight");
+    if (t->weight->lora_a) return mmi_graph_fail(g, MM_E_UNSUPPORTED, "tensor %s is looked up: an adapter of it is not supported", t->weight->name);
     memcpy(shape, v->shape, sizeof shape);
     shape[v->rank] = t->shape[1];
     n = mmi_graph_node(g, &lookup_op, in, 2, MM_DTYPE_F32, v->rank + 1, shape);

@@ -9,7 +9,9 @@
 #include "context.h"
 #include "mm_tensor.h"
 
-typedef struct {
+typedef struct mmi_weight mmi_weight;
+
+struct mmi_weight {
     char *name; /* as in the file; owned by the model */
     int32_t dtype;
     int32_t rank;
@@ -18,9 +20,11 @@ typedef struct {
     size_t cols; /* of a matrix: product of all dimensions but the first; of a vector: 1 row of all elements */
     const void *data; /* plain row-major elements, aligned to their type; NULL when packed */
     void *packed;     /* groups of 16 rows: quant_pack.h or float_linear.h; owned by the model */
-    int data_owned;   /* data is a block of ours, else it lies in a mapped file */
+    int data_owned;   /* data is a block of ours, else it lies in a mapped file, or is another's */
     float *gradient;  /* [rows, cols], borrowed: what backward nodes add to while the weight is trained; NULL: frozen */
-} mmi_weight;
+    const mmi_weight *lora_a, *lora_b; /* of a matrix that is multiplied: it stands for W + lora_scale * B A, A [r, cols], B [rows, r]; NULL: none */
+    float lora_scale;
+};
 
 /* Take `bytes` of file elements as this weight, its name, dtype and shape being set. Vectors become f32 of our own; quantized matrices, and
  * those of floats that are `multiplied` where the context's level has a kernel for it, are packed on the context's threads;

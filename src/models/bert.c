@@ -73,7 +73,7 @@ static const mmi_weight_row rows[] = {
     {LAYER + MMI_STACK_NORM2_BIAS, NORM_OFFSET("encoder.layer.%.output.LayerNorm"), "blk.%.layer_output_norm.bias", "C", 0, 0},
 };
 
-#define DISTILBERT_LAYER(part) "transformer.layer.%." part
+#define DISTILBERT_LAYER(part, kind) "transformer.layer.%." part kind
 
 static const mmi_weight_row distilbert_rows[] = {
     EMBEDDING_ROWS,

@@ -61,9 +61,9 @@ enum { MMI_DEC_UNTIED = 1, MMI_DEC_TIED = 2, MMI_DEC_QKV_BIASES = 4, MMI_DEC_O_B
     {MMI_DEC_HEAD, "lm_head.weight", "output.weight", "V,C", MMI_DEC_UNTIED, 0},                               \
     {MMI_DEC_FACTORS, NULL, "rope_freqs.weight", "R", 0, MMI_ROW_OPTIONAL}
 #define MMI_DEC_ATTENTION                                                                                      \
-    {MMI_DEC_Q, "layers.%.self_attn.q_proj.weight", "blk.%.attn_q.weight", "H,C", 0, 0},                       \
+    {MMI_DEC_Q, "layers.%.self_attn.q_proj.weight", "blk.%.attn_q.weight", "H,C", 0, MMI_ROW_ROTATED},         \
     {MMI_DEC_Q_BIAS, "layers.%.self_attn.q_proj.bias", "blk.%.attn_q.bias", "H", MMI_DEC_QKV_BIASES, 0},       \
-    {MMI_DEC_K, "layers.%.self_attn.k_proj.weight", "blk.%.attn_k.weight", "K,C", 0, 0},                       \
+    {MMI_DEC_K, "layers.%.self_attn.k_proj.weight", "blk.%.attn_k.weight", "K,C", 0, MMI_ROW_ROTATED},         \
     {MMI_DEC_K_BIAS, "layers.%.self_attn.k_proj.bias", "blk.%.attn_k.bias", "K", MMI_DEC_QKV_BIASES, 0},       \
     {MMI_DEC_V, "layers.%.self_attn.v_proj.weight", "blk.%.attn_v.weight", "K,C", 0, 0},                       \
     {MMI_DEC_V_BIAS, "layers.%.self_attn.v_proj.bias", "blk.%.attn_v.bias", "K", MMI_DEC_QKV_BIASES, 0},       \

@@ -23,6 +23,8 @@ enum {
     CLASS, REGISTER, POSITIONS, PATCHES, PATCHES_BIAS, NORM, NORM_BIAS, HEAD, HEAD_BIAS, LAYER
 };
 
+#define ATTENTION(old, new, kind) "encoder.layer.%." old kind "|encoder.layer.%.attention." new kind /* in files, and as modules are named since */
+
 /* C hidden, N positions with the class token's, M channels, P patch side, I intermediate, L labels, R registers */
 static const mmi_weight_row rows[] = {
     {CLASS, "embeddings.cls_token", NULL, "1,1,C", 0, MMI_ROW_TABLE},
@@ -36,14 +38,14 @@ static const mmi_weight_row rows[] = {
     {HEAD_BIAS, "classifier.bias", NULL, "L", CLASSIFIES, 0},
     {LAYER + MMI_STACK_NORM1, "encoder.layer.%.norm1.weight", NULL, "C", 0, 0},
     {LAYER + MMI_STACK_NORM1_BIAS, "encoder.layer.%.norm1.bias", NULL, "C", 0, 0},
-    {LAYER + MMI_STACK_Q, "encoder.layer.%.attention.attention.query.weight", NULL, "C,C", 0, 0},
-    {LAYER + MMI_STACK_Q_BIAS, "encoder.layer.%.attention.attention.query.bias", NULL, "C", QKV_BIAS, 0},
-    {LAYER + MMI_STACK_K, "encoder.layer.%.attention.attention.key.weight", NULL, "C,C", 0, 0},
-    {LAYER + MMI_STACK_K_BIAS, "encoder.layer.%.attention.attention.key.bias", NULL, "C", QKV_BIAS, 0},
-    {LAYER + MMI_STACK_V, "encoder.layer.%.attention.attention.value.weight", NULL, "C,C", 0, 0},
-    {LAYER + MMI_STACK_V_BIAS, "encoder.layer.%.attention.attention.value.bias", NULL, "C", QKV_BIAS, 0},
-    {LAYER + MMI_STACK_O, "encoder.layer.%.attention.output.dense.weight", NULL, "C,C", 0, 0},
-    {LAYER + MMI_STACK_O_BIAS, "encoder.layer.%.attention.output.dense.bias", NULL, "C", 0, 0},
+    {LAYER + MMI_STACK_Q, ATTENTION("attention.attention.query", "q_proj", ".weight"), NULL, "C,C", 0, 0},
+    {LAYER + MMI_STACK_Q_BIAS, ATTENTION("attention.attention.query", "q_proj", ".bias"), NULL, "C", QKV_BIAS, 0},
+    {LAYER + MMI_STACK_K, ATTENTION("attention.attention.key", "k_proj", ".weight"), NULL, "C,C", 0, 0},
+    {LAYER + MMI_STACK_K_BIAS, ATTENTION("attention.attention.key", "k_proj", ".bias"), NULL, "C", QKV_BIAS, 0},
+    {LAYER + MMI_STACK_V, ATTENTION("attention.attention.value", "v_proj", ".weight"), NULL, "C,C", 0, 0},
+    {LAYER + MMI_STACK_V_BIAS, ATTENTION("attention.attention.value", "v_proj", ".bias"), NULL, "C", QKV_BIAS, 0},
+    {LAYER + MMI_STACK_O, ATTENTION("attention.output.dense", "o_proj", ".weight"), NULL, "C,C", 0, 0},
+    {LAYER + MMI_STACK_O_BIAS, ATTENTION("attention.output.dense", "o_proj", ".bias"), NULL, "C", 0, 0},
     {LAYER + MMI_STACK_SCALE1, "encoder.layer.%.layer_scale1.lambda1", NULL, "C", 0, 0},
     {LAYER + MMI_STACK_NORM2, "encoder.layer.%.norm2.weight", NULL, "C", 0, 0},
     {LAYER + MMI_STACK_NORM2_BIAS, "encoder.layer.%.norm2.bias", NULL, "C", 0, 0},

@@ -16,37 +16,44 @@ enum {
     MMI_STACK_SCALE1, MMI_STACK_SCALE2, MMI_STACK_SLOTS
 };
 
-/* Rows of a layer: NAME(part) makes the name of a tensor of it ("layers.%." part), where query, key and value, the output projection, both
- * norms and both linear layers are called so; C and I stand for the letters of hidden and intermediate size, `qkv_bias` for the feature of
- * their biases. */
+/* Rows of a layer: NAME(part, kind) makes the name of a tensor of it ("layers.%." part kind; kind is ".weight" or ".bias"), where query, key
+ * and value, the output projection, both norms and both linear layers are called so; C and I stand for the letters of hidden and
+ * intermediate size, `qkv_bias` for the feature of their biases. */
 #define MMI_STACK_ROWS(first, NAME, q, k, v, o, norm1, norm2, up, down, C, I, qkv_bias, flags)            \
-    {(first) + MMI_STACK_NORM1, NAME(norm1 ".weight"), NULL, C, 0, flags},                                \
-    {(first) + MMI_STACK_NORM1_BIAS, NAME(norm1 ".bias"), NULL, C, 0, flags},                             \
-    {(first) + MMI_STACK_Q, NAME(q ".weight"), NULL, C "," C, 0, flags},                                  \
-    {(first) + MMI_STACK_Q_BIAS, NAME(q ".bias"), NULL, C, qkv_bias, flags},                              \
-    {(first) + MMI_STACK_K, NAME(k ".weight"), NULL, C "," C, 0, flags},                                  \
-    {(first) + MMI_STACK_K_BIAS, NAME(k ".bias"), NULL, C, qkv_bias, flags},                              \
-    {(first) + MMI_STACK_V, NAME(v ".weight"), NULL, C "," C, 0, flags},                                  \
-    {(first) + MMI_STACK_V_BIAS, NAME(v ".bias"), NULL, C, qkv_bias, flags},                              \
-    {(first) + MMI_STACK_O, NAME(o ".weight"), NULL, C "," C, 0, flags},                                  \
-    {(first) + MMI_STACK_O_BIAS, NAME(o ".bias"), NULL, C, 0, flags},                                     \
-    {(first) + MMI_STACK_NORM2, NAME(norm2 ".weight"), NULL, C, 0, flags},                                \
-    {(first) + MMI_STACK_NORM2_BIAS, NAME(norm2 ".bias"), NULL, C, 0, flags},                             \
-    {(first) + MMI_STACK_UP, NAME(up ".weight"), NULL, I "," C, 0, flags},                                \
-    {(first) + MMI_STACK_UP_BIAS, NAME(up ".bias"), NULL, I, 0, flags},                                   \
-    {(first) + MMI_STACK_DOWN, NAME(down ".weight"), NULL, C "," I, 0, flags},                            \
-    {(first) + MMI_STACK_DOWN_BIAS, NAME(down ".bias"), NULL, C, 0, flags}
+    {(first) + MMI_STACK_NORM1, NAME(norm1, ".weight"), NULL, C, 0, flags},                                \
+    {(first) + MMI_STACK_NORM1_BIAS, NAME(norm1, ".bias"), NULL, C, 0, flags},                             \
+    {(first) + MMI_STACK_Q, NAME(q, ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_Q_BIAS, NAME(q, ".bias"), NULL, C, qkv_bias, flags},                              \
+    {(first) + MMI_STACK_K, NAME(k, ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_K_BIAS, NAME(k, ".bias"), NULL, C, qkv_bias, flags},                              \
+    {(first) + MMI_STACK_V, NAME(v, ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_V_BIAS, NAME(v, ".bias"), NULL, C, qkv_bias, flags},                              \
+    {(first) + MMI_STACK_O, NAME(o, ".weight"), NULL, C "," C, 0, flags},                                  \
+    {(first) + MMI_STACK_O_BIAS, NAME(o, ".bias"), NULL, C, 0, flags},                                     \
+    {(first) + MMI_STACK_NORM2, NAME(norm2, ".weight"), NULL, C, 0, flags},                                \
+    {(first) + MMI_STACK_NORM2_BIAS, NAME(norm2, ".bias"), NULL, C, 0, flags},                             \
+    {(first) + MMI_STACK_UP, NAME(up, ".weight"), NULL, I "," C, 0, flags},                                \
+    {(first) + MMI_STACK_UP_BIAS, NAME(up, ".bias"), NULL, I, 0, flags},                                   \
+    {(first) + MMI_STACK_DOWN, NAME(down, ".weight"), NULL, C "," I, 0, flags},                            \
+    {(first) + MMI_STACK_DOWN_BIAS, NAME(down, ".bias"), NULL, C, 0, flags}
 
-/* As ViT's and CLIP's files name them. */
-#define MMI_STACK_ROWS_VIT(first, NAME, C, I, qkv_bias, flags)                                                                  \
-    MMI_STACK_ROWS(first, NAME, "attention.attention.query", "attention.attention.key", "attention.attention.value",            \
-                   "attention.output.dense", "layernorm_before", "layernorm_after", "intermediate.dense", "output.dense", C, I, \
+/* As ViT's and CLIP's files name them. The modules of ViT's classes have had other names since, so NAME(old, new, kind) gives both. */
+#define MMI_VIT_Q "attention.attention.query", "attention.q_proj"
+#define MMI_VIT_K "attention.attention.key", "attention.k_proj"
+#define MMI_VIT_V "attention.attention.value", "attention.v_proj"
+#define MMI_VIT_O "attention.output.dense", "attention.o_proj"
+#define MMI_VIT_NORM1 "layernorm_before", "layernorm_before"
+#define MMI_VIT_NORM2 "layernorm_after", "layernorm_after"
+#define MMI_VIT_UP "intermediate.dense", "mlp.fc1"
+#define MMI_VIT_DOWN "output.dense", "mlp.fc2"
+#define MMI_STACK_ROWS_VIT(first, NAME, C, I, qkv_bias, flags)                                                                             \
+    MMI_STACK_ROWS(first, NAME, MMI_VIT_Q, MMI_VIT_K, MMI_VIT_V, MMI_VIT_O, MMI_VIT_NORM1, MMI_VIT_NORM2, MMI_VIT_UP, MMI_VIT_DOWN, C, I, \
                    qkv_bias, flags)
 #define MMI_STACK_ROWS_CLIP(first)                                                                                                       \
     MMI_STACK_ROWS(first, MMI_CLIP_LAYER, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "layer_norm1", \
                    "layer_norm2", "mlp.fc1", "mlp.fc2", "C", "I", 0, 0)
-#define MMI_VIT_LAYER(part) "encoder.layer.%." part
-#define MMI_CLIP_LAYER(part) "encoder.layers.%." part
+#define MMI_VIT_LAYER(old, new, kind) "encoder.layer.%." old kind "|layers.%." new kind
+#define MMI_CLIP_LAYER(part, kind) "encoder.layers.%." part kind
 
 typedef struct {
     int64_t layers, hidden, heads, intermediate;

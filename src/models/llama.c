@@ -39,7 +39,7 @@ static mm_status read_gguf(mm_context *ctx, mm_model *m, const mmi_gguf *f)
 static const char *const classes[] = {"LlamaForCausalLM", NULL};
 
 const mmi_architecture mmi_llama = {
-    .name = "llama", .classes = classes, .gguf = "llama", .prefixes = mmi_decoder_prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .name = "llama", .classes = classes, .gguf = "llama", .gguf_interleaved = 1, .prefixes = mmi_decoder_prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .config_bytes = sizeof(mmi_decoder_config), .read_hf = read_hf, .read_gguf = read_gguf, .dimension = mmi_decoder_dimension,
     .prepare = mmi_decoder_prepare, .build = mmi_decoder_build,
 };

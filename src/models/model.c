@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "adapter.h"
 #include "gguf_tokenizer.h"
 #include "projector_file.h"
 #include "registry.h"
@@ -26,10 +27,51 @@ static mm_status model_new(mm_context *ctx, const char *path, const char *format
 
 void mmi_model_retain(mm_model *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
 
+mm_status mmi_model_derive(mm_context *ctx, mm_model *base, mm_model **out)
+{
+    mm_model *m = *out = mmi_zalloc(ctx, sizeof *m);
+    mm_status st = MM_OK;
+
+    if (!m) return MM_E_NOMEM;
+    memcpy((char *)m + offsetof(mm_model, arch), (const char *)base + offsetof(mm_model, arch), sizeof *m - offsetof(mm_model, arch));
+    atomic_init(&m->references, 1);
+    mmi_model_retain(base);
+    m->base = base;
+    m->adapter = NULL;
+    memset(m->parts, 0, sizeof m->parts);
+    m->weights = mmi_alloc_array(ctx, m->n_weights, sizeof *m->weights);
+    if (!m->weights) st = MM_E_NOMEM;
+    for (size_t i = 0; i < m->n_weights && !st; i++) {
+        m->weights[i] = base->weights[i];
+        m->weights[i].data_owned = 0;
+    }
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = mmi_model_derive(ctx, base->parts[i], &m->parts[i]);
+    if (!st) return MM_OK;
+    mmi_model_release(m);
+    *out = NULL;
+    return st;
+}
+
+static void release_derived(mm_model *m)
+{
+    for (size_t i = 0; m->weights && i < m->n_weights; i++) {
+        if (m->weights[i].packed != m->base->weights[i].packed) mmi_free(m->weights[i].packed);
+        if (m->weights[i].data_owned) mmi_free((void *)(uintptr_t)m->weights[i].data);
+    }
+    mmi_adapter_destroy(m->adapter);
+    mmi_free(m->weights);
+    mmi_model_release(m->base);
+    mmi_free(m);
+}
+
 void mmi_model_release(mm_model *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
     for (size_t i = 0; i < MMI_MAX_PARTS; i++) mmi_model_release(m->parts[i]);
+    if (m->base) {
+        release_derived(m);
+        return;
+    }
     for (size_t i = 0; i < m->n_weights; i++) mmi_weight_clear(&m->weights[i]);
     mmi_weight_clear(&m->inverse_frequencies);
     mmi_weight_clear(&m->position_table);
@@ -77,6 +119,7 @@ size_t mmi_model_parameters(const mm_model *m)
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rows * m->weights[i].cols;
     for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_parameters(m->parts[i]);
+    for (size_t i = 0; m->adapter && i < m->adapter->n_pairs; i++) n += m->adapter->pairs[i].a.rows * (m->adapter->pairs[i].a.cols + m->adapter->pairs[i].b.rows);
     return n;
 }
 
@@ -85,6 +128,7 @@ size_t mmi_model_weight_bytes(const mm_model *m)
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += mmi_weight_bytes(&m->weights[i]);
     for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_weight_bytes(m->parts[i]);
+    for (size_t i = 0; m->adapter && i < m->adapter->n_pairs; i++) n += mmi_weight_bytes(&m->adapter->pairs[i].a) + mmi_weight_bytes(&m->adapter->pairs[i].b);
     return n;
 }
 
@@ -438,6 +482,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
         if (m->arch->parts[i].role != MMI_ROLE_DECODER) continue;
         inherit(m, text);
         m->parts[i] = text;
+        text->part_prefixes = m->arch->parts[i].prefixes; /* by which its modules are known */
         text = NULL;
     }
     if ((st = read_configuration(ctx, m, projector.config))) goto cleanup;

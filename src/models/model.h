@@ -28,7 +28,8 @@ enum {
     MMI_ROW_OPTIONAL = 1, /* may be absent from the file */
     MMI_ROW_TABLE = 2,    /* rows are looked up, never multiplied */
     MMI_ROW_DECODER = 4,  /* its layers are those of the second stack, of info.decoder_layers */
-    MMI_ROW_TRANSPOSED = 8 /* a directory has this matrix [in, out]; the shape is the one that it is used in, [out, in] */
+    MMI_ROW_TRANSPOSED = 8, /* a directory has this matrix [in, out]; the shape is the one that it is used in, [out, in] */
+    MMI_ROW_ROTATED = 64   /* its rows are rotated by positions: see gguf_interleaved */
 };
 
 /* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer; a '|' stands
@@ -62,6 +63,7 @@ typedef struct mmi_architecture {
     const char *name;               /* as mm info prints it, "llama" */
     const char *const *classes;     /* of config.json's "architectures", NULL at the end */
     const char *gguf;               /* general.architecture, NULL: no GGUF form */
+    int gguf_interleaved;           /* which has the rows of each head in the order of interleaved rotation: 0, D/2, 1, D/2 + 1, ... */
     const char *const *prefixes;    /* that the tensor names of a directory may carry, "" among them, NULL at the end */
     const char *processor;          /* image processor class to assume when the directory names none; NULL: takes no images */
     const char *video_processor;    /* so of videos */
@@ -138,9 +140,14 @@ enum { MMI_MAX_END_TOKENS = 16, MMI_MAX_START_TOKENS = 8 };
 /* How an embedding is made from the hidden states. */
 typedef enum { MMI_POOL_FIRST, MMI_POOL_MEAN } mmi_pooling;
 
+typedef struct mmi_adapter mmi_adapter;
+
 struct mm_model {
     atomic_size_t references;
-    const mmi_architecture *arch;
+    const mmi_architecture *arch; /* the first member that mmi_model_derive copies */
+    struct mm_model *base;   /* retained; of a derived model, which owns its list of weights, what differs in these, its parts and its adapter: all
+                              * else is the base's. NULL: not derived */
+    mmi_adapter *adapter;    /* owned; low-rank terms of its weights and its parts' (adapter.h); NULL: none */
     struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them */
     const char *const *part_prefixes;      /* of a part: see mmi_part_row; NULL: none */
     int part_tied;                         /* of a part: the whole's configuration ties its head to its embeddings */
@@ -183,6 +190,8 @@ struct mm_model {
 
 mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out);
 mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out); /* mm_model.h */
+/* A model with the weights of `base` under records of its own, which may be changed before others see it. */
+mm_status mmi_model_derive(mm_context *ctx, mm_model *base, mm_model **out);
 void mmi_model_retain(mm_model *m);
 void mmi_model_release(mm_model *m); /* NULL allowed */
 

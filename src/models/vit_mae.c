@@ -27,7 +27,8 @@ enum {
     PREDICT, PREDICT_BIAS, LAYER, DECODER_LAYER = LAYER + MMI_STACK_SLOTS
 };
 
-#define DECODER_NAME(part) "decoder.decoder_layers.%." part "|decoder.decoder_encoder.layer.%." part
+#define DECODER_NAME(old, new, kind) \
+    "decoder.decoder_layers.%." old kind "|decoder.decoder_encoder.layer.%." old kind "|decoder.decoder_layers.%." new kind
 
 /* C hidden, N positions with the class token's, M channels, P patch side, I intermediate; D and J: the decoder's C and I; X values of a patch */
 static const mmi_weight_row rows[] = {

@@ -42,25 +42,33 @@ static int format_name(char *out, size_t size, const char *outer, const char *in
     return n >= 0 && (size_t)n < size;
 }
 
-static int find_row(const mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, char *name, size_t size, found_tensor *out)
+int mmi_weight_row_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, size_t index, char *name, size_t size)
 {
     static const char *const none[] = {"", NULL};
     const char *const *outer = m->part_prefixes ? m->part_prefixes : none;
+    const char *pattern = row->hf;
+    size_t n_outer = 0, n_inner = 0;
 
+    while (outer[n_outer]) n_outer++;
+    while (m->arch->prefixes[n_inner]) n_inner++;
+    for (; pattern && index >= n_outer * n_inner; index -= n_outer * n_inner) {
+        pattern = strchr(pattern, '|');
+        if (pattern) pattern++;
+    }
+    return pattern && format_name(name, size, outer[index / n_inner], m->arch->prefixes[index % n_inner], pattern, layer);
+}
+
+static int find_row(const mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, char *name, size_t size, found_tensor *out)
+{
     if (s->projector) {
         char pattern[128];
         return row->hf && mmi_projector_file_name(s->projector, row->hf, pattern, sizeof pattern) && format_name(name, size, "", "", pattern, layer) &&
                find_tensor(s, name, out);
     }
     if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
-    if (!row->hf) return 0;
-    for (const char *pattern = row->hf; pattern; pattern = strchr(pattern, '|')) {
-        pattern += *pattern == '|';
-        for (const char *const *o = outer; *o; o++)
-            for (const char *const *p = m->arch->prefixes; *p; p++)
-                if (format_name(name, size, *o, *p, pattern, layer) && find_tensor(s, name, out)) return 1;
-    }
-    (void)format_name(name, size, outer[0], m->arch->prefixes[0], row->hf, layer);
+    for (size_t i = 0; mmi_weight_row_name(m, row, layer, i, name, size); i++)
+        if (find_tensor(s, name, out)) return 1;
+    (void)mmi_weight_row_name(m, row, layer, 0, name, size);
     return 0;
 }
 
@@ -80,7 +88,7 @@ static int32_t expected_shape(const mm_model *m, const char *text, int64_t shape
     return rank;
 }
 
-static void shape_text(const int64_t *shape, int32_t rank, char out[128])
+void mmi_weight_shape_text(const int64_t *shape, int32_t rank, char out[128])
 {
     size_t at = 0;
     out[at++] = '[';
@@ -153,8 +161,8 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     if (t.dtype < 0) return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which libmm does not compute with", s->name, name, t.dtype_name);
     if (turned) swap(&shape[0], &shape[1]);
     if (!same_shape(t.shape, t.rank, shape, rank)) {
-        shape_text(t.shape, t.rank, have);
-        shape_text(shape, rank, want);
+        mmi_weight_shape_text(t.shape, t.rank, have);
+        mmi_weight_shape_text(shape, rank, want);
         return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s is %s, expected %s", s->name, name, have, want);
     }
     if (turned) swap(&shape[0], &shape[1]);
@@ -205,25 +213,44 @@ static mm_status list_dtypes(mm_context *ctx, mm_model *m)
     return MM_OK;
 }
 
+static int64_t stacked_layers(const mm_model *m) { return m->info.layers > m->info.decoder_layers ? m->info.layers : m->info.decoder_layers; }
+
+static int row_applies(const mm_model *m, const mmi_weight_row *row, int64_t layer)
+{
+    unsigned features = m->info.features | (layer >= 0 && m->arch->layer_features ? m->arch->layer_features(m, layer) : 0);
+    const char *pattern = row->hf ? row->hf : row->gguf;
+
+    if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~features)) return 0;
+    return layer < (row->flags & MMI_ROW_DECODER ? m->info.decoder_layers : m->info.layers) || layer < 0;
+}
+
+int mmi_weights_next(const mm_model *m, mmi_weight_place *at)
+{
+    for (;; at->next++) {
+        if (at->next == (size_t)(stacked_layers(m) + 1) * m->arch->n_rows) return 0;
+        at->layer = (int64_t)(at->next / m->arch->n_rows) - 1;
+        at->row = &m->arch->rows[at->next % m->arch->n_rows];
+        if (!row_applies(m, at->row, at->layer)) continue;
+        at->weight = m->slots[(size_t)(at->layer + 1) * m->n_slots + (size_t)at->row->slot];
+        if (at->weight-- > 0) break;
+    }
+    at->next++;
+    return 1;
+}
+
 mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *s)
 {
     const mmi_architecture *a = m->arch;
     size_t capacity = 0;
-    int64_t layers = m->info.layers > m->info.decoder_layers ? m->info.layers : m->info.decoder_layers;
+    int64_t layers = stacked_layers(m);
     mm_status st = MM_OK;
 
     for (size_t r = 0; r < a->n_rows; r++) m->n_slots = mmi_size_max(m->n_slots, (size_t)a->rows[r].slot + 1);
     m->slots = mmi_zalloc_array(ctx, (size_t)(layers + 1) * m->n_slots, sizeof *m->slots);
     if (!m->slots) return MM_E_NOMEM;
     for (int64_t layer = -1; layer < layers && !st; layer++) {
-        unsigned features = m->info.features | (layer >= 0 && a->layer_features ? a->layer_features(m, layer) : 0);
-        for (size_t r = 0; r < a->n_rows && !st; r++) {
-            const mmi_weight_row *row = &a->rows[r];
-            const char *pattern = row->hf ? row->hf : row->gguf;
-            if ((strchr(pattern, '%') != NULL) != (layer >= 0) || (row->when & ~features)) continue;
-            if (layer >= (row->flags & MMI_ROW_DECODER ? m->info.decoder_layers : m->info.layers)) continue;
-            st = load_row(ctx, m, s, row, layer, &capacity);
-        }
+        for (size_t r = 0; r < a->n_rows && !st; r++)
+            if (row_applies(m, &a->rows[r], layer)) st = load_row(ctx, m, s, &a->rows[r], layer, &capacity);
         if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, layers + 1);
     }
     for (size_t i = 0; i < a->n_parts && !st; i++)

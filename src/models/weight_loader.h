@@ -18,4 +18,17 @@ typedef struct {
  * them; and m->dtypes. */
 mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *source);
 
+/* Go through the weights that a model without its parts has, with their rows; begins as all zeros. 0: no more. */
+typedef struct {
+    const mmi_weight_row *row;
+    int64_t layer;  /* -1: no layer's */
+    int32_t weight; /* index into m->weights */
+    size_t next;
+} mmi_weight_place;
+int mmi_weights_next(const mm_model *m, mmi_weight_place *at);
+
+/* Name `index` of those that a row's tensor may have in a directory; 0: there are no more. */
+int mmi_weight_row_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, size_t index, char *name, size_t size);
+void mmi_weight_shape_text(const int64_t *shape, int32_t rank, char out[128]); /* "[64, 8]" */
+
 #endif

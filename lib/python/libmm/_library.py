@@ -69,6 +69,7 @@ MM_MODEL_FORMAT = 3
 MM_MODEL_DTYPES = 4
 MM_MODEL_TOKENIZER = 5
 MM_MODEL_POOLING = 6
+MM_MODEL_ADAPTER = 7
 
 # Session options and reasons to stop (mm_session.h).
 MM_SESSION_MAX_TOKENS = 1
@@ -194,6 +195,9 @@ PROTOTYPES = {
     # mm_model.h
     "mm_model_open": (c_int32, [_handle, _text, _out_handle]),
     "mm_model_open_pair": (c_int32, [_handle, _text, _text, _out_handle]),
+    "mm_model_adapt": (c_int32, [_handle, _handle, _text, c_double, _out_handle]),
+    "mm_model_merge_adapter": (c_int32, [_handle, _handle, _out_handle]),
+    "mm_model_save_adapter": (c_int32, [_handle, _handle, _text]),
     "mm_model_retain": (None, [_handle]),
     "mm_model_release": (None, [_handle]),
     "mm_model_get_i64": (c_int32, [_handle, c_int32, POINTER(c_int64)]),

@@ -44,6 +44,7 @@ class Info:
     kv_token_bytes: int          #: of key/value cache that a token of a session takes
     tokenizer: Optional[str]     #: kind of tokenizer, "BPE"
     pooling: Optional[str]       #: how embeddings are made: "mean" or "first"
+    adapter: Optional[str]       #: of an adapted model: "LoRA of 24 matrices, rank 8, alpha 16"
 
 
 class Model:
@@ -66,6 +67,27 @@ class Model:
         out = Model.__new__(Model)
         out.context, out._handle, out.info = context, self._handle, self.info
         return out
+
+    def _derived(self, make: Any, *arguments: Any) -> "Model":
+        out = Model.__new__(Model)
+        out.context = self.context
+        with self.context.call() as p:
+            out._handle = Handle(self.context.make(lib.mm_model_release, make, p, self._handle.pointer, *arguments), lib.mm_model_release)
+        out.info = out._read_info()
+        return out
+
+    def adapt(self, directory: Union[str, "os.PathLike[str]"], scale: float = 1.0) -> "Model":
+        """The model with a low-rank adapter (LoRA) from a directory of peft; it shares this one's weights."""
+        return self._derived(lib.mm_model_adapt, os.fsencode(directory), scale)
+
+    def merge_adapter(self) -> "Model":
+        """An adapted model with the adapter's terms added into its matrices."""
+        return self._derived(lib.mm_model_merge_adapter)
+
+    def save_adapter(self, directory: Union[str, "os.PathLike[str]"]) -> None:
+        """Write an adapted model's adapter, without the model, as peft does."""
+        with self.context.call() as p:
+            self.context.check(lib.mm_model_save_adapter(self._handle.pointer, p, os.fsencode(directory)))
 
     def _number(self, fact: int) -> int:
         out = ctypes.c_int64()
@@ -102,6 +124,7 @@ class Model:
             kv_token_bytes=self._number(_c.MM_MODEL_KV_TOKEN_BYTES),
             tokenizer=self._string(_c.MM_MODEL_TOKENIZER),
             pooling=self._string(_c.MM_MODEL_POOLING),
+            adapter=self._string(_c.MM_MODEL_ADAPTER),
         )
 
     @property
