@@ -30,6 +30,12 @@ mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char 
     return mmi_model_open_pair(ctx, text_path, projector_path, out);
 }
 
+mm_status mm_model_create(mm_context *ctx, const char *config_json, int64_t seed, mm_model **out)
+{
+    CHECK(ctx, out, config_json, "config_json or out");
+    return mmi_model_create(ctx, config_json, seed, out);
+}
+
 void mm_model_retain(mm_model *m)
 {
     if (m) mmi_model_retain(m);
