@@ -68,6 +68,18 @@ MM_API mm_status mm_model_merge_adapter(mm_context *ctx, const mm_model *adapted
  * Returns MM_OK, MM_E_ARGUMENT (it has no adapter), MM_E_IO or MM_E_NOMEM. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx, const char *directory);
 
+/* Make a new model with random weights.
+ *
+ *   config_json  the text of a config.json (UTF-8): "architectures" names the class, the other keys are those of its family
+ *   seed         of the weights: each begins with values that this and its name alone decide. Matrices and tables are normally distributed with
+ *                initializer_range (0.02) as standard deviation, norms begin with ones, biases with zeros; layer scales, gates and temperatures as
+ *                their authors published
+ *   out          receives the model, reference count 1; NULL after a failure. It has no tokenizer and no processors
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_FORMAT, MM_E_LIMIT, MM_E_OVERFLOW, MM_E_UNSUPPORTED, MM_E_NOMEM or MM_E_CANCELLED.
+ * Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_create(mm_context *ctx, const char *config_json, int64_t seed, mm_model **out);
+
 /* Count references up or down; the model goes with the last. NULL is allowed. Any thread. Since 0.1. */
 MM_API void mm_model_retain(mm_model *model);
 MM_API void mm_model_release(mm_model *model);
@@ -95,7 +107,7 @@ MM_API mm_status mm_model_get_i64(const mm_model *model, int32_t fact, int64_t *
 enum {
     MM_MODEL_ARCHITECTURE = 1,   /* as src/models calls it: "llama", "clip", "whisper", ... */
     MM_MODEL_CLASS = 2,          /* config.json's class, or general.architecture */
-    MM_MODEL_FORMAT = 3,         /* "safetensors" or "gguf" */
+    MM_MODEL_FORMAT = 3,         /* "safetensors", "gguf", or "created" of a new model */
     MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */
     MM_MODEL_TOKENIZER = 5,      /* kind of tokenizer: "BPE", "WordPiece" or "Unigram" */
     MM_MODEL_POOLING = 6,        /* how embeddings are made: "mean" or "first" */

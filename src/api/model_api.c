@@ -51,6 +51,12 @@ mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx, const 
     return mmi_adapter_save(ctx, adapted, directory);
 }
 
+mm_status mm_model_create(mm_context *ctx, const char *config_json, int64_t seed, mm_model **out)
+{
+    CHECK(ctx, out, config_json, "config_json or out");
+    return mmi_model_create(ctx, config_json, seed, out);
+}
+
 void mm_model_retain(mm_model *m)
 {
     if (m) mmi_model_retain(m);

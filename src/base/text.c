@@ -121,3 +121,9 @@ size_t mmi_utf8_valid(const char *s, size_t n)
     }
     return n;
 }
+
+int mmi_text_ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && !strcmp(text + n - k, end);
+}

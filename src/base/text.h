@@ -20,6 +20,9 @@ int mmi_text_append(mm_context *ctx, mmi_text *text, const char *bytes, size_t n
 int mmi_text_format(mm_context *ctx, mmi_text *text, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void mmi_text_clear(mmi_text *text); /* frees the data */
 
+/* Nonzero when `text` ends with `end`. */
+int mmi_text_ends_with(const char *text, const char *end);
+
 /* Decode one code point of s[0..n). Returns its length 1..4, or 0 for a malformed, overlong, surrogate or cut sequence
  * and for n == 0. */
 size_t mmi_utf8_decode(const char *s, size_t n, uint32_t *code);

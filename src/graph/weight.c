@@ -81,13 +81,12 @@ static mm_status pack(mm_context *ctx, mmi_weight *w, const void *file_data)
     return MM_OK;
 }
 
-mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place)
+/* Rows and columns, after type, shape and size were found to agree. */
+static mm_status measure(mm_context *ctx, mmi_weight *w, size_t bytes)
 {
     size_t elements = 0, expected = 0;
-    int aligned = mmi_dtype_get(w->dtype) && (uintptr_t)file_data % mmi_dtype_get(w->dtype)->block_bytes == 0;
     mm_status st = mmi_tensor_measure(ctx, w->dtype, w->rank, w->shape, &elements, &expected);
 
-    *in_place = 0;
     if (st) return st;
     if (bytes != expected)
         return mmi_fail(ctx, MM_E_FORMAT, "tensor %s has %zu bytes, its shape and type need %zu", w->name, bytes, expected);
@@ -96,18 +95,43 @@ mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data
                         mm_dtype_name(w->dtype));
     w->rows = w->rank > 1 ? (size_t)w->shape[0] : 1;
     w->cols = w->rows ? elements / w->rows : 0;
+    w->stored = w->dtype;
+    return MM_OK;
+}
 
-    if (w->rank < 2) {
-        float *p; /* copied even where it could stay: reading a few bytes of the map makes pages around them resident */
+/* As f32 of our own; NULL: zeros. */
+static mm_status convert(mm_context *ctx, mmi_weight *w, const void *file_data)
+{
+    size_t elements = w->rows * w->cols; /* measured */
+    float *p = file_data ? mmi_alloc_array(ctx, elements, sizeof *p) : mmi_zalloc_array(ctx, elements, sizeof *p);
 
-        p = mmi_alloc_array(ctx, elements, sizeof *p);
-        if (!p) return MM_E_NOMEM;
-        to_f32(w->dtype, file_data, p, elements);
-        w->data = p;
-        w->data_owned = 1;
-        w->dtype = MM_DTYPE_F32;
-        return MM_OK;
-    }
+    if (!p) return MM_E_NOMEM;
+    if (file_data) to_f32(w->dtype, file_data, p, elements);
+    w->data = p;
+    w->data_owned = 1;
+    w->dtype = MM_DTYPE_F32;
+    return MM_OK;
+}
+
+mm_status mmi_weight_own(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes)
+{
+    mm_status st = measure(ctx, w, bytes);
+
+    if (!st) st = mmi_dtype_is_quantized(w->dtype) && w->rank > 1 ? pack(ctx, w, file_data) : convert(ctx, w, file_data);
+    if (!st) w->stored = w->dtype;
+    return st;
+}
+
+float *mmi_weight_values(mmi_weight *w) { return w->data_owned && w->dtype == MM_DTYPE_F32 ? (float *)(uintptr_t)w->data : NULL; }
+
+mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place)
+{
+    int aligned = mmi_dtype_get(w->dtype) && (uintptr_t)file_data % mmi_dtype_get(w->dtype)->block_bytes == 0;
+    mm_status st = measure(ctx, w, bytes);
+
+    *in_place = 0;
+    if (st) return st;
+    if (w->rank < 2) return convert(ctx, w, file_data); /* even where it could stay: reading a few bytes of the map makes pages around them resident */
     if (mmi_dtype_is_quantized(w->dtype)) return pack(ctx, w, file_data);
     if (multiplied && ctx->cpu_level > MM_CPU_REFERENCE) {
         void *copy = NULL;
@@ -138,11 +162,6 @@ void mmi_weight_clear(mmi_weight *w)
     mmi_free(w->packed);
     if (w->data_owned) mmi_free((void *)(uintptr_t)w->data);
     memset(w, 0, sizeof *w);
-}
-
-float *mmi_weight_values(mmi_weight *w)
-{
-    return w->data_owned && !w->packed && w->dtype == MM_DTYPE_F32 ? (float *)(uintptr_t)w->data : NULL;
 }
 
 void mmi_weight_read_row(const mmi_weight *w, size_t row, float *out)

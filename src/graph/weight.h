@@ -1,4 +1,4 @@
-/* A weight: named, immutable elements of a model as the graph reads them.
+/* A weight: named elements of a model as the graph reads them, immutable but in a model that is trained.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_WEIGHT_H
 #define MMI_WEIGHT_H
@@ -14,6 +14,7 @@ typedef struct mmi_weight mmi_weight;
 struct mmi_weight {
     char *name; /* as in the file; owned by the model */
     int32_t dtype;
+    int32_t stored; /* element type in the file that it came from, and is saved as */
     int32_t rank;
     int64_t shape[MM_TENSOR_MAX_RANK];
     size_t rows; /* product of the dimensions before `cols` */
@@ -30,10 +31,14 @@ struct mmi_weight {
  * those of floats that are `multiplied` where the context's level has a kernel for it, are packed on the context's threads;
  * misaligned data is copied; the rest stays where it is (*in_place tells). */
 mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int multiplied, int *in_place);
-void mmi_weight_clear(mmi_weight *w); /* frees what it owns, the name included */
+/* The same for a weight that is to be changed: floats become row-major f32 of our own, quantized ones are packed as ever. file_data NULL: the elements
+ * of a float weight of type F32 are 0. */
+mm_status mmi_weight_own(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes);
 
-/* The elements of an own, plain f32 weight, which may be changed while nobody computes with them; NULL for another. */
+/* The elements of such a weight, [rows, cols]; NULL for a quantized one. */
 float *mmi_weight_values(mmi_weight *w);
+
+void mmi_weight_clear(mmi_weight *w); /* frees what it owns, the name included */
 
 /* Row `row` as f32. */
 void mmi_weight_read_row(const mmi_weight *w, size_t row, float *out);

@@ -28,14 +28,14 @@ static int module_name(const mmi_module *u, size_t index, char name[NAME_SIZE])
 {
     const mm_model *m = u->owner;
     const char *file = m->weights[u->place.weight].name, *prefix = m->arch->prefixes[0], *hf = u->place.row->hf;
-    int gguf = !strcmp(m->format, "gguf"), bare = !m->part_prefixes && m->info.generates && strncmp(file, prefix, strlen(prefix)) != 0;
+    int gguf = !strcmp(m->format, "gguf"), bare = !m->part && m->info.generates && strncmp(file, prefix, strlen(prefix)) != 0;
 
     if (index > 0) {
         if (!mmi_weight_row_name(m, u->place.row, u->place.layer, index - 1, name, NAME_SIZE)) return 0;
     } else if (u->place.layer >= 0 && (gguf || bare)) {
         (void)mmi_weight_row_name(m, u->place.row, u->place.layer, 0, name, NAME_SIZE);
     } else if (gguf) {
-        (void)snprintf(name, NAME_SIZE, "%s%.*s", m->part_prefixes ? m->part_prefixes[0] : "", (int)strcspn(hf, "|"), hf);
+        (void)snprintf(name, NAME_SIZE, "%s%.*s", m->part ? m->part->prefixes[0] : "", (int)strcspn(hf + (*hf == '/'), "|+"), hf + (*hf == '/'));
     } else {
         (void)snprintf(name, NAME_SIZE, "%s", file);
     }

@@ -67,13 +67,13 @@ enum {
 
 /* C hidden, V vocabulary, P and E positions of decoder and encoder, B bands, J and I intermediate of encoder and decoder, S width of the states attended across to */
 static const mmi_weight_row rows[] = {
-    {TOKENS, "shared.weight|decoder.embed_tokens.weight|encoder.embed_tokens.weight", NULL, "V,C", TIED | ENCODES, 0},
-    {TOKENS, "decoder.embed_tokens.weight", NULL, "V,C", TIED | ALONE, 0},
-    {TOKENS, "decoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE},
-    {SOURCE_TOKENS, "encoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED | READS, MMI_ROW_TABLE}, /* or TOKENS */
-    {HEAD, "lm_head.weight|output_projection.weight|proj_out.weight", NULL, "V,C", TIED, MMI_ROW_OPTIONAL},                     /* or TOKENS */
-    {HEAD, "lm_head.weight|output_projection.weight|proj_out.weight", NULL, "V,C", UNTIED, 0},
-    {HEAD_BIAS, "final_logits_bias", NULL, "V", ENCODES, MMI_ROW_OPTIONAL},
+    {TOKENS, "shared.weight|decoder.embed_tokens.weight|encoder.embed_tokens.weight", NULL, "V,C", TIED | ENCODES, MMI_ROW_PADDED},
+    {TOKENS, "decoder.embed_tokens.weight", NULL, "V,C", TIED | ALONE, MMI_ROW_PADDED},
+    {TOKENS, "decoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE | MMI_ROW_PADDED},
+    {SOURCE_TOKENS, "encoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED | READS, MMI_ROW_TABLE | MMI_ROW_PADDED}, /* or TOKENS */
+    {HEAD, "/lm_head.weight+/output_projection.weight+/proj_out.weight", NULL, "V,C", TIED, MMI_ROW_TIED},                     /* or TOKENS */
+    {HEAD, "/lm_head.weight+/output_projection.weight+/proj_out.weight", NULL, "V,C", UNTIED, 0},
+    {HEAD_BIAS, "/final_logits_bias", NULL, "1,V>V", ENCODES, MMI_ROW_OPTIONAL},
     {CONV1, "encoder.conv1.weight", NULL, "C,B,3", HEARS, 0},
     {CONV1_BIAS, "encoder.conv1.bias", NULL, "C", HEARS, 0},
     {CONV2, "encoder.conv2.weight", NULL, "C,C,3", HEARS, 0},
@@ -173,6 +173,7 @@ static mm_status read_whisper(mm_context *ctx, mm_model *m, const mmi_json *doc)
     mm_status st;
 
     m->info.features = LEARNED | LAST_NORM | HEARS;
+    m->info.naming = 2;
     m->info.hears = 1;
     if ((st = mmi_json_i64(ctx, doc, root, "max_target_positions", 1, 1, 1 << 22, &context))) return st;
     if ((st = read_common(ctx, m, doc, context))) return st;
@@ -214,6 +215,7 @@ static mm_status read_trocr(mm_context *ctx, mm_model *m, const mmi_json *doc)
     c->post_norm = 1;
     c->position_offset = POSITION_OFFSET;
     m->info.features = (learned ? LEARNED : 0) | (norm ? EMBED_NORM : 0) | KEY_BIAS;
+    m->info.naming = 1;
     if ((st = read_common(ctx, m, doc, 512))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "cross_attention_hidden_size", 0, 1, 1 << 17, &c->states))) return st;
     if (learned) return MM_OK;

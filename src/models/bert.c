@@ -33,8 +33,8 @@ enum {
 
 /* C hidden, V vocabulary, P positions, S segment types, I intermediate, L labels */
 #define EMBEDDING_ROWS                                                                                                            \
-    {TOKENS, "embeddings.word_embeddings.weight", "token_embd.weight", "V,C", UNTIED, MMI_ROW_TABLE},                             \
-    {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", TIED, 0},                                                          \
+    {TOKENS, "embeddings.word_embeddings.weight", "token_embd.weight", "V,C", UNTIED, MMI_ROW_TABLE | MMI_ROW_PADDED},                             \
+    {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", TIED, MMI_ROW_PADDED},                                                          \
     {POSITIONS, "embeddings.position_embeddings.weight", "position_embd.weight", "P,C", 0, MMI_ROW_TABLE},                        \
     {NORM, NORM_WEIGHT("embeddings.LayerNorm"), "token_embd_norm.weight", "C", 0, 0},                                                   \
     {NORM_BIAS, NORM_OFFSET("embeddings.LayerNorm"), "token_embd_norm.bias", "C", 0, 0}
@@ -44,17 +44,17 @@ static const mmi_weight_row rows[] = {
     {TYPES, "embeddings.token_type_embeddings.weight", "token_types.weight", "S,C", 0, MMI_ROW_TABLE},
     {POOLER, "pooler.dense.weight", NULL, "C,C", POOLED, MMI_ROW_OPTIONAL},
     {POOLER_BIAS, "pooler.dense.bias", NULL, "C", POOLED, MMI_ROW_OPTIONAL},
-    {POOLER, "pooler.dense.weight|classifier.dense.weight", NULL, "C,C", CLASSIFIES, 0},
-    {POOLER_BIAS, "pooler.dense.bias|classifier.dense.bias", NULL, "C", CLASSIFIES, 0},
-    {TRANSFORM, "cls.predictions.transform.dense.weight|lm_head.dense.weight", NULL, "C,C", PREDICTS, 0},
-    {TRANSFORM_BIAS, "cls.predictions.transform.dense.bias|lm_head.dense.bias", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM, NORM_WEIGHT("cls.predictions.transform.LayerNorm") "|lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM_BIAS, NORM_OFFSET("cls.predictions.transform.LayerNorm") "|lm_head.layer_norm.bias", NULL, "C", PREDICTS, 0},
-    {DECODER, "cls.predictions.decoder.weight|lm_head.decoder.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
-    {DECODER_BIAS, "cls.predictions.decoder.bias|cls.predictions.bias|lm_head.decoder.bias|lm_head.bias", NULL, "V", PREDICTS | UNTIED, 0},
-    {DECODER_BIAS, "cls.predictions.bias|cls.predictions.decoder.bias|lm_head.bias|lm_head.decoder.bias", NULL, "V", PREDICTS | TIED, 0},
-    {HEAD, "classifier.weight|classifier.out_proj.weight", NULL, "L,C", CLASSIFIES, 0},
-    {HEAD_BIAS, "classifier.bias|classifier.out_proj.bias", NULL, "L", CLASSIFIES, 0},
+    {POOLER, "pooler.dense.weight+/classifier.dense.weight", NULL, "C,C", CLASSIFIES, 0},
+    {POOLER_BIAS, "pooler.dense.bias+/classifier.dense.bias", NULL, "C", CLASSIFIES, 0},
+    {TRANSFORM, "/cls.predictions.transform.dense.weight+/lm_head.dense.weight", NULL, "C,C", PREDICTS, 0},
+    {TRANSFORM_BIAS, "/cls.predictions.transform.dense.bias+/lm_head.dense.bias", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM, NORM_WEIGHT("/cls.predictions.transform.LayerNorm") "+/lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM_BIAS, NORM_OFFSET("/cls.predictions.transform.LayerNorm") "+/lm_head.layer_norm.bias", NULL, "C", PREDICTS, 0},
+    {DECODER, "/cls.predictions.decoder.weight+/lm_head.decoder.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
+    {DECODER_BIAS, "/cls.predictions.decoder.bias|/cls.predictions.bias+/lm_head.decoder.bias|/lm_head.bias", NULL, "V", PREDICTS | UNTIED, 0},
+    {DECODER_BIAS, "/cls.predictions.bias|/cls.predictions.decoder.bias+/lm_head.bias|/lm_head.decoder.bias", NULL, "V", PREDICTS | TIED, 0},
+    {HEAD, "/classifier.weight+/classifier.out_proj.weight", NULL, "L,C", CLASSIFIES, 0},
+    {HEAD_BIAS, "/classifier.bias+/classifier.out_proj.bias", NULL, "L", CLASSIFIES, 0},
     {LAYER + MMI_STACK_Q, "encoder.layer.%.attention.self.query.weight", "blk.%.attn_q.weight", "C,C", 0, 0},
     {LAYER + MMI_STACK_Q_BIAS, "encoder.layer.%.attention.self.query.bias", "blk.%.attn_q.bias", "C", 0, 0},
     {LAYER + MMI_STACK_K, "encoder.layer.%.attention.self.key.weight", "blk.%.attn_k.weight", "C,C", 0, 0},
@@ -77,16 +77,16 @@ static const mmi_weight_row rows[] = {
 
 static const mmi_weight_row distilbert_rows[] = {
     EMBEDDING_ROWS,
-    {POOLER, "pre_classifier.weight", NULL, "C,C", CLASSIFIES, 0},
-    {POOLER_BIAS, "pre_classifier.bias", NULL, "C", CLASSIFIES, 0},
-    {TRANSFORM, "vocab_transform.weight", NULL, "C,C", PREDICTS, 0},
-    {TRANSFORM_BIAS, "vocab_transform.bias", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM, "vocab_layer_norm.weight", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM_BIAS, "vocab_layer_norm.bias", NULL, "C", PREDICTS, 0},
-    {DECODER, "vocab_projector.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
-    {DECODER_BIAS, "vocab_projector.bias", NULL, "V", PREDICTS, 0},
-    {HEAD, "classifier.weight", NULL, "L,C", CLASSIFIES, 0},
-    {HEAD_BIAS, "classifier.bias", NULL, "L", CLASSIFIES, 0},
+    {POOLER, "/pre_classifier.weight", NULL, "C,C", CLASSIFIES, 0},
+    {POOLER_BIAS, "/pre_classifier.bias", NULL, "C", CLASSIFIES, 0},
+    {TRANSFORM, "/vocab_transform.weight", NULL, "C,C", PREDICTS, 0},
+    {TRANSFORM_BIAS, "/vocab_transform.bias", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM, "/vocab_layer_norm.weight", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM_BIAS, "/vocab_layer_norm.bias", NULL, "C", PREDICTS, 0},
+    {DECODER, "/vocab_projector.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
+    {DECODER_BIAS, "/vocab_projector.bias", NULL, "V", PREDICTS, 0},
+    {HEAD, "/classifier.weight", NULL, "L,C", CLASSIFIES, 0},
+    {HEAD_BIAS, "/classifier.bias", NULL, "L", CLASSIFIES, 0},
     MMI_STACK_ROWS(LAYER, DISTILBERT_LAYER, "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm",
                    "output_layer_norm", "ffn.lin1", "ffn.lin2", "C", "I", 0, 0),
 };
@@ -125,6 +125,7 @@ static mm_status finish_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
         int64_t padding = 1;
         if ((st = mmi_json_i64(ctx, doc, root, "pad_token_id", 0, 0, info->vocabulary - 1, &padding))) return st;
         info->position_base = padding + 1;
+        info->naming = 1;
         info->context -= info->position_base;
         if (info->context < 1)
             return mmi_fail(ctx, MM_E_FORMAT, "%s: max_position_embeddings %lld leaves no position past pad_token_id %lld", mmi_json_name(doc),
@@ -263,8 +264,8 @@ static const char *const classes[] = {"BertModel", "BertForMaskedLM", "BertForSe
 static const char *const roberta_classes[] = {"RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification", "XLMRobertaModel",
                                               "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification", NULL};
 static const char *const distilbert_classes[] = {"DistilBertModel", "DistilBertForMaskedLM", "DistilBertForSequenceClassification", NULL};
-static const char *const prefixes[] = {"", "bert.", NULL}, *const roberta_prefixes[] = {"", "roberta.", NULL},
-                         *const distilbert_prefixes[] = {"", "distilbert.", NULL};
+static const char *const prefixes[] = {"bert.", "", NULL}, *const roberta_prefixes[] = {"roberta.", "", NULL},
+                         *const distilbert_prefixes[] = {"distilbert.", "", NULL};
 
 const mmi_architecture mmi_bert = {
     .name = "bert", .classes = classes, .gguf = "bert", .prefixes = prefixes, .rows = rows,

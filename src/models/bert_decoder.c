@@ -43,20 +43,20 @@ enum {
 
 /* C hidden, V vocabulary, P rows of positions, T segment types, I intermediate, S width of the states attended across to */
 static const mmi_weight_row rows[] = {
-    {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", TIED, 0},
-    {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE},
+    {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", TIED, MMI_ROW_PADDED},
+    {TOKENS, "embeddings.word_embeddings.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE | MMI_ROW_PADDED},
     {POSITIONS, "embeddings.position_embeddings.weight", NULL, "P,C", 0, MMI_ROW_TABLE},
     {TYPES, "embeddings.token_type_embeddings.weight", NULL, "T,C", TYPED, MMI_ROW_TABLE},
     {NORM, "embeddings.LayerNorm.weight", NULL, "C", 0, 0},
     {NORM_BIAS, "embeddings.LayerNorm.bias", NULL, "C", 0, 0},
-    {TRANSFORM, "cls.predictions.transform.dense.weight|lm_head.dense.weight", NULL, "C,C", PREDICTS, 0},
-    {TRANSFORM_BIAS, "cls.predictions.transform.dense.bias|lm_head.dense.bias", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM, "cls.predictions.transform.LayerNorm.weight|lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
-    {TRANSFORM_NORM_BIAS, "cls.predictions.transform.LayerNorm.bias|lm_head.layer_norm.bias", NULL, "C", PREDICTS, 0},
-    {HEAD, "cls.predictions.decoder.weight|lm_head.decoder.weight", NULL, "V,C", PREDICTS | TIED, MMI_ROW_OPTIONAL}, /* or TOKENS */
-    {HEAD, "cls.predictions.decoder.weight|lm_head.decoder.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
-    {HEAD_BIAS, "cls.predictions.bias|cls.predictions.decoder.bias|lm_head.bias|lm_head.decoder.bias", NULL, "V", PREDICTS | TIED, 0},
-    {HEAD_BIAS, "cls.predictions.decoder.bias|cls.predictions.bias|lm_head.decoder.bias|lm_head.bias", NULL, "V", PREDICTS | UNTIED, 0},
+    {TRANSFORM, "/cls.predictions.transform.dense.weight+/lm_head.dense.weight", NULL, "C,C", PREDICTS, 0},
+    {TRANSFORM_BIAS, "/cls.predictions.transform.dense.bias+/lm_head.dense.bias", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM, "/cls.predictions.transform.LayerNorm.weight+/lm_head.layer_norm.weight", NULL, "C", PREDICTS, 0},
+    {TRANSFORM_NORM_BIAS, "/cls.predictions.transform.LayerNorm.bias+/lm_head.layer_norm.bias", NULL, "C", PREDICTS, 0},
+    {HEAD, "/cls.predictions.decoder.weight+/lm_head.decoder.weight", NULL, "V,C", PREDICTS | TIED, MMI_ROW_TIED}, /* or TOKENS */
+    {HEAD, "/cls.predictions.decoder.weight+/lm_head.decoder.weight", NULL, "V,C", PREDICTS | UNTIED, 0},
+    {HEAD_BIAS, "/cls.predictions.bias|/cls.predictions.decoder.bias+/lm_head.bias|/lm_head.decoder.bias", NULL, "V", PREDICTS | TIED, 0},
+    {HEAD_BIAS, "/cls.predictions.decoder.bias|/cls.predictions.bias+/lm_head.decoder.bias|/lm_head.bias", NULL, "V", PREDICTS | UNTIED, 0},
     ATTENTION_ROWS(Q, NORM1, "attention", "C", 0),
     ATTENTION_ROWS(CROSS_Q, CROSS_NORM, "crossattention", "S", ACROSS),
     {UP, "encoder.layer.%.intermediate.dense.weight", NULL, "I,C", 0, 0},
@@ -133,6 +133,7 @@ static mm_status read_roberta(mm_context *ctx, mm_model *m, const mmi_json *doc)
     if ((st = mmi_json_i64(ctx, doc, mmi_json_root(doc), "pad_token_id", 0, 0, c->positions - 2, &pad))) return st;
     c->head_act = MMI_ACT_GELU;
     m->info.position_base = pad + 1;
+    m->info.naming = 1;
     m->info.context = c->positions - m->info.position_base;
     if (m->info.context < 1)
         return mmi_fail(ctx, MM_E_FORMAT, "%s: max_position_embeddings %lld leaves none behind pad_token_id %lld", mmi_json_name(doc),

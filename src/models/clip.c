@@ -17,7 +17,8 @@ enum { SCALE, BIAS, VISION_PROJECTION, TEXT_PROJECTION };
 
 /* V and T hidden sizes of the towers, E width of the common space */
 static const mmi_weight_row rows[] = {
-    {SCALE, "logit_scale", NULL, "1", 0, MMI_ROW_TABLE},
+    {SCALE, "logit_scale", NULL, ">1", PROJECTED, MMI_ROW_TABLE},
+    {SCALE, "logit_scale", NULL, "1", BIASED, MMI_ROW_TABLE},
     {BIAS, "logit_bias", NULL, "1", BIASED, MMI_ROW_TABLE},
     {VISION_PROJECTION, "visual_projection.weight", NULL, "E,V", PROJECTED, 0},
     {TEXT_PROJECTION, "text_projection.weight", NULL, "E,T", PROJECTED, 0},
@@ -127,15 +128,14 @@ static void build(mmi_io *io)
 
 static const char *const classes[] = {"CLIPModel", NULL}, *const siglip_classes[] = {"SiglipModel", NULL},
                          *const siglip2_classes[] = {"Siglip2Model", NULL};
-static const char *const prefixes[] = {"", NULL};
+static const char *const prefixes[] = {"", NULL}, *const vision_prefixes[] = {"vision_model.", NULL}, *const text_prefixes[] = {"text_model.", NULL};
 
-/* The towers' tensors carry names of their own, "vision_model." and "text_model.". */
-static const mmi_part_row parts[] = {{"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, prefixes},
-                                     {"text_config", "clip_text_model", MMI_ROLE_ENCODER, prefixes}};
-static const mmi_part_row siglip_parts[] = {{"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, prefixes},
-                                            {"text_config", "siglip_text_model", MMI_ROLE_ENCODER, prefixes}};
-static const mmi_part_row siglip2_parts[] = {{"vision_config", "siglip2_vision_model", MMI_ROLE_ENCODER, prefixes},
-                                             {"text_config", "siglip2_text_model", MMI_ROLE_ENCODER, prefixes}};
+static const mmi_part_row parts[] = {{"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
+                                     {"text_config", "clip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0}};
+static const mmi_part_row siglip_parts[] = {{"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
+                                            {"text_config", "siglip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0}};
+static const mmi_part_row siglip2_parts[] = {{"vision_config", "siglip2_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
+                                             {"text_config", "siglip2_text_model", MMI_ROLE_ENCODER, text_prefixes, 0}};
 
 const mmi_architecture mmi_clip = {
     .name = "clip", .classes = classes, .prefixes = prefixes, .processor = "CLIPImageProcessor", .rows = rows, .n_rows = sizeof rows / sizeof *rows,

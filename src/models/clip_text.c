@@ -28,7 +28,7 @@ static const mmi_weight_row rows[] = {
     {POSITIONS, "embeddings.position_embedding.weight", NULL, "T,C", 0, MMI_ROW_TABLE},
     {NORM, "final_layer_norm.weight", NULL, "C", 0, 0},
     {NORM_BIAS, "final_layer_norm.bias", NULL, "C", 0, 0},
-    {PROJECTION, "text_projection.weight", NULL, "E,C", PROJECTED, 0},
+    {PROJECTION, "/text_projection.weight", NULL, "E,C", PROJECTED, 0},
     {HEAD, "head.weight", NULL, "E,C", HEADED, 0},
     {HEAD_BIAS, "head.bias", NULL, "E", HEADED, 0},
     MMI_STACK_ROWS_CLIP(LAYER),

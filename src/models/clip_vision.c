@@ -17,14 +17,14 @@ enum { CLASS, POSITIONS, PATCHES, /* no slot of their bias */ PRE_NORM = PATCHES
 
 /* C hidden, N positions with the class token's, M channels, P patch side, I intermediate, E width of the projection */
 static const mmi_weight_row rows[] = {
-    {CLASS, "embeddings.class_embedding", NULL, "1,1,C", 0, MMI_ROW_TABLE},
-    {POSITIONS, "embeddings.position_embedding.weight", NULL, "1,N,C", 0, MMI_ROW_TABLE},
+    {CLASS, "embeddings.class_embedding", NULL, "C>1,1,C", 0, MMI_ROW_TABLE},
+    {POSITIONS, "embeddings.position_embedding.weight", NULL, "N,C>1,N,C", 0, MMI_ROW_TABLE},
     {PATCHES, "embeddings.patch_embedding.weight", NULL, "C,M,P,P", 0, 0},
     {PRE_NORM, "pre_layrnorm.weight", NULL, "C", 0, 0},
     {PRE_NORM_BIAS, "pre_layrnorm.bias", NULL, "C", 0, 0},
     {POST_NORM, "post_layernorm.weight", NULL, "C", 0, 0},
     {POST_NORM_BIAS, "post_layernorm.bias", NULL, "C", 0, 0},
-    {PROJECTION, "visual_projection.weight", NULL, "E,C", PROJECTED, 0},
+    {PROJECTION, "/visual_projection.weight", NULL, "E,C", PROJECTED, 0},
     MMI_STACK_ROWS_CLIP(LAYER),
 };
 

@@ -73,7 +73,7 @@ mm_status mmi_decoder_from_json(mm_context *ctx, mm_model *m, const mmi_json *do
     const mmi_json_node *root = mmi_json_root(doc);
     mmi_decoder_config *c = m->config;
     mmi_model_info *info = &m->info;
-    int must = !m->part_prefixes; /* the configuration of a part leaves out what its class assumes */
+    int must = !m->part; /* the configuration of a part leaves out what its class assumes */
     double partial = 1;
     mm_status st;
 
@@ -260,7 +260,7 @@ mm_status mmi_decoder_prepare(mm_context *ctx, mm_model *m)
 mmi_norm_spec mmi_decoder_norm(mmi_io *io, int slot, int64_t l)
 {
     const mmi_decoder_config *c = io->model->config;
-    return (mmi_norm_spec){1, mmi_io_weight(io, slot, l), 0, (float)c->eps, (float)c->norm_offset};
+    return (mmi_norm_spec){1, mmi_io_weight(io, slot, l), 0, (float)c->eps, io->model->info.norm_offset};
 }
 
 mmi_feed_forward_spec mmi_decoder_feed_forward(mmi_io *io, int64_t l)

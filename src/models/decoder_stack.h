@@ -18,7 +18,6 @@ enum { MMI_DECODER_LAYERS = 4096 }; /* at most */
 typedef struct {
     int64_t heads, key_heads, head_dim, rotary_dim, intermediate;
     double eps;
-    double norm_offset;       /* added to the weights of norms */
     mmi_activation act;
     int tied;                 /* the head is the table of embeddings */
     double embedding_scale;   /* of input_ids, 0: none; inputs_embeds come scaled */
@@ -55,10 +54,10 @@ enum { MMI_DEC_UNTIED = 1, MMI_DEC_TIED = 2, MMI_DEC_QKV_BIASES = 4, MMI_DEC_O_B
 
 /* Rows that many tables have. C hidden, V vocabulary, I intermediate, H query width, K key width, D head, R half of the rotated width */
 #define MMI_DEC_ENDS                                                                                           \
-    {MMI_DEC_TOKENS, "embed_tokens.weight", "token_embd.weight", "V,C", MMI_DEC_UNTIED, MMI_ROW_TABLE},        \
-    {MMI_DEC_TOKENS, "embed_tokens.weight", "token_embd.weight", "V,C", MMI_DEC_TIED, 0},                      \
+    {MMI_DEC_TOKENS, "embed_tokens.weight", "token_embd.weight", "V,C", MMI_DEC_UNTIED, MMI_ROW_TABLE | MMI_ROW_PADDED}, \
+    {MMI_DEC_TOKENS, "embed_tokens.weight", "token_embd.weight", "V,C", MMI_DEC_TIED, MMI_ROW_PADDED},         \
     {MMI_DEC_NORM, "norm.weight", "output_norm.weight", "C", 0, 0},                                            \
-    {MMI_DEC_HEAD, "lm_head.weight", "output.weight", "V,C", MMI_DEC_UNTIED, 0},                               \
+    {MMI_DEC_HEAD, "/lm_head.weight", "output.weight", "V,C", MMI_DEC_UNTIED, 0},                               \
     {MMI_DEC_FACTORS, NULL, "rope_freqs.weight", "R", 0, MMI_ROW_OPTIONAL}
 #define MMI_DEC_ATTENTION                                                                                      \
     {MMI_DEC_Q, "layers.%.self_attn.q_proj.weight", "blk.%.attn_q.weight", "H,C", 0, MMI_ROW_ROTATED},         \

@@ -34,8 +34,8 @@ static const mmi_weight_row rows[] = {
     {PATCHES_BIAS, "embeddings.patch_embeddings.projection.bias", NULL, "C", 0, 0},
     {NORM, "layernorm.weight", NULL, "C", 0, 0},
     {NORM_BIAS, "layernorm.bias", NULL, "C", 0, 0},
-    {HEAD, "classifier.weight", NULL, "L,2C", CLASSIFIES, 0},
-    {HEAD_BIAS, "classifier.bias", NULL, "L", CLASSIFIES, 0},
+    {HEAD, "/classifier.weight", NULL, "L,2C", CLASSIFIES, 0},
+    {HEAD_BIAS, "/classifier.bias", NULL, "L", CLASSIFIES, 0},
     {LAYER + MMI_STACK_NORM1, "encoder.layer.%.norm1.weight", NULL, "C", 0, 0},
     {LAYER + MMI_STACK_NORM1_BIAS, "encoder.layer.%.norm1.bias", NULL, "C", 0, 0},
     {LAYER + MMI_STACK_Q, ATTENTION("attention.attention.query", "q_proj", ".weight"), NULL, "C,C", 0, 0},
@@ -143,7 +143,7 @@ static void build(mmi_io *io)
 
 static const char *const classes[] = {"Dinov2Model", "Dinov2ForImageClassification", NULL};
 static const char *const registers_classes[] = {"Dinov2WithRegistersModel", "Dinov2WithRegistersForImageClassification", NULL};
-static const char *const prefixes[] = {"", "dinov2.", NULL}, *const registers_prefixes[] = {"", "dinov2_with_registers.", NULL};
+static const char *const prefixes[] = {"dinov2.", "", NULL}, *const registers_prefixes[] = {"dinov2_with_registers.", "", NULL};
 
 const mmi_architecture mmi_dinov2 = {
     .name = "dinov2", .classes = classes, .prefixes = prefixes, .processor = "BitImageProcessor", .rows = rows,

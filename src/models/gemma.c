@@ -21,9 +21,9 @@ mm_status mmi_gemma_from_json(mm_context *ctx, mm_model *m, const mmi_json *doc,
     if ((st = mmi_decoder_from_json(ctx, m, doc, assumed))) return st;
     if ((st = mmi_decoder_attention_bias(ctx, m, doc))) return st;
     if ((st = mmi_json_bool(ctx, doc, mmi_json_root(doc), "use_bidirectional_attention", 0, &bidirectional))) return st;
-    if (bidirectional && !m->part_prefixes) /* the whole says who sees whom */
+    if (bidirectional && !m->part) /* the whole says who sees whom */
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: use_bidirectional_attention is not supported", mmi_json_name(doc));
-    c->norm_offset = 1;
+    m->info.norm_offset = 1;
     c->embedding_scale = sqrt((double)m->info.hidden);
     return MM_OK;
 }

@@ -30,7 +30,7 @@ static const mmi_weight_row rows[] = {
     {POSITIONS, "wpe.weight", "position_embd.weight", "P,C", 0, MMI_ROW_TABLE},
     {NORM, "ln_f.weight", "output_norm.weight", "C", 0, 0},
     {NORM_BIAS, "ln_f.bias", "output_norm.bias", "C", 0, 0},
-    {HEAD, "lm_head.weight", "output.weight", "V,C", MMI_DEC_UNTIED, 0},
+    {HEAD, "/lm_head.weight", "output.weight", "V,C", MMI_DEC_UNTIED, 0},
     {NORM1, "h.%.ln_1.weight", "blk.%.attn_norm.weight", "C", 0, 0},
     {NORM1_BIAS, "h.%.ln_1.bias", "blk.%.attn_norm.bias", "C", 0, 0},
     {QKV, "h.%.attn.c_attn.weight", "blk.%.attn_qkv.weight", "3C,C", 0, MMI_ROW_TRANSPOSED},
@@ -75,7 +75,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     const mmi_json_node *root = mmi_json_root(doc);
     gpt2_config *c = m->config;
     mmi_model_info *info = &m->info;
-    int must = !m->part_prefixes, tied = 1, cross = 0;
+    int must = !m->part, tied = 1, cross = 0;
     mm_status st;
 
     info->vocabulary = 50257;

@@ -170,8 +170,8 @@ static const char *const prefixes[] = {"model.", "", NULL};
 static const char *const vision_prefixes[] = {"model.vision_model.", "vision_model.", NULL};
 static const char *const text_prefixes[] = {"model.text_model.", "text_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "idefics3_vision", MMI_ROLE_ENCODER, vision_prefixes},
-    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes},
+    {"vision_config", "idefics3_vision", MMI_ROLE_ENCODER, vision_prefixes, 0},
+    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes, 1},
 };
 
 const mmi_architecture mmi_idefics3 = {

@@ -127,8 +127,8 @@ static const char *const prefixes[] = {"", "model.", NULL};
 static const char *const vision_prefixes[] = {"vision_tower.", "model.vision_tower.", NULL};
 static const char *const text_prefixes[] = {"language_model.", "model.language_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes},
-    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes},
+    {"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
+    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes, 0},
 };
 
 const mmi_architecture mmi_llava = {

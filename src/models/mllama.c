@@ -129,11 +129,11 @@ static mm_status write_prompt(mm_context *ctx, const mm_model *m, const char *te
 }
 
 static const char *const classes[] = {"MllamaForConditionalGeneration", NULL};
-static const char *const prefixes[] = {"", "model.", NULL}, *const vision_prefixes[] = {"", "model.", NULL};
+static const char *const prefixes[] = {"", "model.", NULL}, *const vision_prefixes[] = {"vision_model.", "model.vision_model.", NULL};
 static const char *const text_prefixes[] = {"language_model.", "model.language_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "mllama_vision_model", MMI_ROLE_ENCODER, vision_prefixes},
-    {"text_config", "mllama_text_model", MMI_ROLE_DECODER, text_prefixes},
+    {"vision_config", "mllama_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
+    {"text_config", "mllama_text_model", MMI_ROLE_DECODER, text_prefixes, 0},
 };
 
 const mmi_architecture mmi_mllama = {

@@ -22,9 +22,9 @@ enum { ALONG = 32, ACROSS = 64 }; /* features of a layer */
 
 /* As in decoder_stack.h; E rows of the table */
 static const mmi_weight_row rows[] = {
-    {MMI_DEC_TOKENS, "embed_tokens.weight", NULL, "E,C", 0, MMI_ROW_TABLE},
+    {MMI_DEC_TOKENS, "embed_tokens.weight", NULL, "E,C", 0, MMI_ROW_TABLE | MMI_ROW_PADDED},
     {MMI_DEC_NORM, "norm.weight", NULL, "C", 0, 0},
-    {MMI_DEC_HEAD, "lm_head.weight", NULL, "V,C", 0, 0},
+    {MMI_DEC_HEAD, "/lm_head.weight", NULL, "V,C", 0, 0},
     MMI_DEC_NORMS, MMI_DEC_FEED_FORWARD,
     {MMI_DEC_Q, "layers.%.self_attn.q_proj.weight", NULL, "H,C", ALONG, 0},
     {MMI_DEC_K, "layers.%.self_attn.k_proj.weight", NULL, "K,C", ALONG, 0},

@@ -49,7 +49,7 @@ enum {
 
 /* C hidden, M channels, P patch side, I intermediate, N states of a tile, R kinds of canvas and none, T C and L N C of all tiles */
 static const mmi_weight_row rows[] = {
-    {CLASS, "class_embedding", NULL, "1,1,C", 0, MMI_ROW_TABLE},
+    {CLASS, "class_embedding", NULL, "C>1,1,C", 0, MMI_ROW_TABLE},
     {PATCHES, "patch_embedding.weight", NULL, "C,M,P,P", 0, 0},
     {POSITIONS, "gated_positional_embedding.embedding", NULL, "N,C", 0, MMI_ROW_TABLE},
     {POSITIONS_GATE, "gated_positional_embedding.gate", NULL, "1", 0, 0},

@@ -9,6 +9,7 @@
 #include "projector_file.h"
 #include "registry.h"
 #include "size.h"
+#include "weight_init.h"
 #include "weight_loader.h"
 
 static mm_status model_new(mm_context *ctx, const char *path, const char *format, mm_model **out)
@@ -86,6 +87,7 @@ void mmi_model_release(mm_model *m)
     mmi_free(m->config);
     mmi_free(m->class_name);
     mmi_free(m->path);
+    mmi_free(m->config_text);
     mmi_free(m->format);
     mmi_free(m->dtypes);
     mmi_free(m->bos_text);
@@ -166,7 +168,7 @@ static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi
         goto cleanup;
     }
     if ((st = model_new(ctx, m->path, m->format, &m->parts[index]))) goto cleanup;
-    m->parts[index]->part_prefixes = row->prefixes;
+    m->parts[index]->part = row;
     m->parts[index]->part_tied = mmi_json_true(mmi_json_get(mmi_json_root(config), "tie_word_embeddings"));
     if ((st = adopt_architecture(ctx, m->parts[index], arch, class_name, strlen(class_name)))) goto cleanup;
     st = read_configuration(ctx, m->parts[index], use);
@@ -182,7 +184,8 @@ static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json
 
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
         if (!m->parts[i]) st = read_part(ctx, m, i, config);
-    return st ? st : m->arch->read_hf(ctx, m, config);
+    if (!st) st = m->arch->read_hf(ctx, m, config);
+    return st ? st : mmi_initials_read(ctx, m, config);
 }
 
 static void add_end_token(mm_model *m, int64_t id)
@@ -230,7 +233,7 @@ static mm_status read_template(mm_context *ctx, mm_model *m, const char *text, s
     return tolerate(ctx, st, "chat template");
 }
 
-static mm_status open_gguf(mm_context *ctx, const char *path, mm_model **out)
+static mm_status open_gguf(mm_context *ctx, const char *path, int trainable, mm_model **out)
 {
     mmi_gguf *f = NULL;
     mm_model *m = NULL;
@@ -250,7 +253,7 @@ static mm_status open_gguf(mm_context *ctx, const char *path, mm_model **out)
     }
     if ((st = adopt_architecture(ctx, m, arch, name, n))) goto cleanup;
     if ((st = arch->read_gguf(ctx, m, f))) goto cleanup;
-    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path}))) goto cleanup;
+    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path, .trainable = trainable}))) goto cleanup;
     if ((st = mmi_gguf_string(ctx, f, "tokenizer.ggml.model", 0, &tokenizer, &tokenizer_size))) goto cleanup;
     if (tokenizer && (st = tolerate(ctx, mmi_tokenizer_from_gguf(ctx, f, &m->tokenizer), "tokenizer"))) goto cleanup;
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
@@ -400,16 +403,15 @@ static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_direc
     return tolerate(ctx, st, "video processor");
 }
 
-static mm_status open_directory(mm_context *ctx, const char *path, mm_model **out)
+/* A model of the documents of a directory, its weights from `source`. */
+static mm_status assemble(mm_context *ctx, const mmi_hf_directory *d, const char *format, const mmi_weight_source *source, mm_model **out)
 {
-    mmi_hf_directory *d = NULL;
     mm_model *m = NULL;
     const mmi_architecture *arch;
     const char *class_name, *text;
     mm_status st;
 
-    if ((st = mmi_hf_directory_open(ctx, path, &d))) goto cleanup;
-    if ((st = model_new(ctx, path, "safetensors", &m))) goto cleanup;
+    if ((st = model_new(ctx, source->name, format, &m))) goto cleanup;
     class_name = mmi_json_string(mmi_json_first(mmi_json_get(mmi_json_root(d->config), "architectures")));
     if (!class_name) {
         st = mmi_fail(ctx, MM_E_FORMAT, "%s names no class in \"architectures\"", mmi_json_name(d->config));
@@ -422,7 +424,7 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
     }
     if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
     if ((st = read_configuration(ctx, m, d->config))) goto cleanup;
-    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.safetensors = d->weights, .name = path}))) goto cleanup;
+    if ((st = mmi_weights_load(ctx, m, source))) goto cleanup;
     if (d->tokenizer && m->info.vocabulary &&
         (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
         goto cleanup;
@@ -438,6 +440,15 @@ static mm_status open_directory(mm_context *ctx, const char *path, mm_model **ou
     m = NULL;
 cleanup:
     mmi_model_release(m);
+    return st;
+}
+
+static mm_status open_directory(mm_context *ctx, const char *path, int trainable, mm_model **out)
+{
+    mmi_hf_directory *d = NULL;
+    mm_status st = mmi_hf_directory_open(ctx, path, &d);
+
+    if (!st) st = assemble(ctx, d, "safetensors", &(mmi_weight_source){.safetensors = d->weights, .name = path, .trainable = trainable}, out);
     mmi_hf_directory_destroy(d);
     return st;
 }
@@ -472,7 +483,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
     mm_status st;
 
     *out = NULL;
-    if ((st = open_gguf(ctx, text_path, &text))) goto cleanup;
+    if ((st = open_gguf(ctx, text_path, 0, &text))) goto cleanup;
     if ((st = mmi_gguf_open(ctx, projector_path, &f))) goto cleanup;
     if ((st = mmi_projector_file_read(ctx, f, text->tokenizer, &projector))) goto cleanup;
     if ((st = model_new(ctx, text_path, "gguf", &m))) goto cleanup;
@@ -482,7 +493,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
         if (m->arch->parts[i].role != MMI_ROLE_DECODER) continue;
         inherit(m, text);
         m->parts[i] = text;
-        text->part_prefixes = m->arch->parts[i].prefixes; /* by which its modules are known */
+        text->part = &m->arch->parts[i]; /* by which its modules are known */
         text = NULL;
     }
     if ((st = read_configuration(ctx, m, projector.config))) goto cleanup;
@@ -499,12 +510,33 @@ cleanup:
     return st;
 }
 
-mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out)
+static mm_status open_path(mm_context *ctx, const char *path, int trainable, mm_model **out)
 {
     mm_status st;
 
     *out = NULL;
-    st = mmi_file_is_directory(path) ? open_directory(ctx, path, out) : open_gguf(ctx, path, out);
+    st = mmi_file_is_directory(path) ? open_directory(ctx, path, trainable, out) : open_gguf(ctx, path, trainable, out);
     if (!st) forget_maps(*out);
     return st;
+}
+
+mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, 0, out); }
+mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, 1, out); }
+
+mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm_model **out)
+{
+    static const char name[] = "the configuration of a new model";
+    mmi_hf_directory d = {0};
+    mm_status st;
+
+    *out = NULL;
+    st = mmi_json_parse(ctx, name, config, strlen(config), &d.config);
+    if (!st) st = assemble(ctx, &d, "created", &(mmi_weight_source){.seed = seed, .name = name, .trainable = 1}, out);
+    mmi_json_destroy(d.config);
+    if (st) return st;
+    (*out)->config_text = mmi_strdup(ctx, config);
+    if ((*out)->config_text) return MM_OK;
+    mmi_model_release(*out);
+    *out = NULL;
+    return MM_E_NOMEM;
 }

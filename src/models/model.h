@@ -25,17 +25,20 @@
 #include "weight.h"
 
 enum {
-    MMI_ROW_OPTIONAL = 1, /* may be absent from the file */
+    MMI_ROW_OPTIONAL = 1, /* may be absent from the file; made with a new model all the same */
     MMI_ROW_TABLE = 2,    /* rows are looked up, never multiplied */
     MMI_ROW_DECODER = 4,  /* its layers are those of the second stack, of info.decoder_layers */
     MMI_ROW_TRANSPOSED = 8, /* a directory has this matrix [in, out]; the shape is the one that it is used in, [out, in] */
+    MMI_ROW_TIED = 16,    /* may be absent, and is from a new model: another slot stands for it */
+    MMI_ROW_PADDED = 32,  /* of tokens: the padding's row begins at 0 */
     MMI_ROW_ROTATED = 64   /* its rows are rotated by positions: see gguf_interleaved */
 };
 
 /* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer; a '|' stands
- * between names that files of different ages have for the same tensor.
- * The shape is a list of dimensions, each a number or a letter that the architecture resolves ("2I,C"); shapes are checked exactly,
- * but leading ones may be missing in the file's shape or more than the table's. */
+ * between names that files of different ages have for the same tensor, today's first; a '+' between those of classes (info.naming); a '/' before a name
+ * that is no part of the architecture's base, and so never carries its prefix.
+ * The shape is a list of dimensions, each a number or a letter that the architecture resolves ("2I,C"), behind a '>' where files write leading ones
+ * otherwise ("N,C>1,N,C", of a scalar ">1"); shapes are checked exactly, but for leading ones. */
 typedef struct {
     int slot;
     const char *hf, *gguf;  /* gguf NULL: not stored there */
@@ -52,7 +55,8 @@ typedef struct {
     const char *config;          /* the member of config.json that configures it, "text_config" */
     const char *type;            /* model_type to assume when that names none; NULL: the whole's, and a decoder's keys may stand in config.json itself */
     mmi_role role;
-    const char *const *prefixes; /* that its tensor names carry before those of its own architecture, NULL at the end */
+    const char *const *prefixes; /* that its tensor names carry before those of its own architecture, the one to write first, NULL at the end */
+    int bare;                    /* files have its base alone there; its head, and nothing else of its, is the whole's */
 } mmi_part_row;
 
 enum { MMI_MAX_PARTS = 4 };
@@ -64,7 +68,7 @@ typedef struct mmi_architecture {
     const char *const *classes;     /* of config.json's "architectures", NULL at the end */
     const char *gguf;               /* general.architecture, NULL: no GGUF form */
     int gguf_interleaved;           /* which has the rows of each head in the order of interleaved rotation: 0, D/2, 1, D/2 + 1, ... */
-    const char *const *prefixes;    /* that the tensor names of a directory may carry, "" among them, NULL at the end */
+    const char *const *prefixes;    /* that the tensor names of a directory may carry, the one to write first, NULL at the end; a class of the base alone writes none */
     const char *processor;          /* image processor class to assume when the directory names none; NULL: takes no images */
     const char *video_processor;    /* so of videos */
     const mmi_weight_row *rows;
@@ -133,9 +137,19 @@ typedef struct {
     int64_t channels;
     int classifies;          /* gives logits over `labels` */
     unsigned features;       /* bits for mmi_weight_row.when */
+    int naming;              /* which of the names between '+' files of this class have */
+    float norm_offset;       /* added to the weights of norms */
 } mmi_model_info;
 
 enum { MMI_MAX_END_TOKENS = 16, MMI_MAX_START_TOKENS = 8 };
+
+/* What new weights begin with. */
+typedef struct {
+    float range;        /* standard deviation of matrices and tables */
+    float layer_scale;
+    float logit_scale, logit_bias;
+    int64_t padding;    /* the row of tokens that is 0, -1: none */
+} mmi_initials;
 
 /* How an embedding is made from the hidden states. */
 typedef enum { MMI_POOL_FIRST, MMI_POOL_MEAN } mmi_pooling;
@@ -149,14 +163,16 @@ struct mm_model {
                               * else is the base's. NULL: not derived */
     mmi_adapter *adapter;    /* owned; low-rank terms of its weights and its parts' (adapter.h); NULL: none */
     struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them */
-    const char *const *part_prefixes;      /* of a part: see mmi_part_row; NULL: none */
+    const mmi_part_row *part;              /* what it is in the whole; NULL: a whole */
     int part_tied;                         /* of a part: the whole's configuration ties its head to its embeddings */
     char *class_name;        /* from config.json or general.architecture */
     char *path;
-    char *format;            /* "safetensors" or "gguf" */
+    char *config_text;       /* that it was created from; NULL: it was opened */
+    char *format;            /* "safetensors", "gguf" or "created" */
     char *dtypes;            /* of its matrices, "Q4_1 x 210, Q8_0 x 1" */
     void *config;            /* the architecture's own */
     mmi_model_info info;
+    mmi_initials initials;
     mmi_weight *weights;
     size_t n_weights;
     int32_t *slots;          /* [layers + 1][n_slots], index into weights + 1, 0: absent; layer 0 holds what is no layer's */
@@ -192,6 +208,13 @@ mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out);
 mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out); /* mm_model.h */
 /* A model with the weights of `base` under records of its own, which may be changed before others see it. */
 mm_status mmi_model_derive(mm_context *ctx, mm_model *base, mm_model **out);
+
+/* The same as a model that is to be changed: every float weight has mmi_weight_values; quantized ones stay as they are. */
+mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model **out);
+
+/* Such a model of a config.json's text, its weights as mmi_weight_draw begins them. */
+mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm_model **out);
+
 void mmi_model_retain(mm_model *m);
 void mmi_model_release(mm_model *m); /* NULL allowed */
 

@@ -117,8 +117,8 @@ static const char *const prefixes[] = {"", NULL};
 static const char *const vision_prefixes[] = {"visual.", "model.visual.", NULL};
 static const char *const text_prefixes[] = {"", "model.language_model.", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes},
-    {"text_config", NULL, MMI_ROLE_DECODER, text_prefixes},
+    {"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes, 0},
+    {"text_config", NULL, MMI_ROLE_DECODER, text_prefixes, 0},
 };
 
 const mmi_architecture mmi_qwen2_vl = {

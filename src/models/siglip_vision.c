@@ -28,7 +28,7 @@ enum {
 
 /* C hidden, N positions, M channels, P patch side, X values of a patch, I intermediate */
 #define SHARED_ROWS                                                                       \
-    {POSITIONS, "embeddings.position_embedding.weight", NULL, "1,N,C", 0, MMI_ROW_TABLE}, \
+    {POSITIONS, "embeddings.position_embedding.weight", NULL, "N,C>1,N,C", 0, MMI_ROW_TABLE}, \
     {PATCHES_BIAS, "embeddings.patch_embedding.bias", NULL, "C", 0, 0},                   \
     {NORM, "post_layernorm.weight", NULL, "C", 0, 0},                                     \
     {NORM_BIAS, "post_layernorm.bias", NULL, "C", 0, 0},                                  \

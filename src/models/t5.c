@@ -24,7 +24,7 @@ typedef struct {
     int scaled; /* the head reads states divided by the root of their width, as where it is the embedding */
 } t5_config;
 
-enum { DECODES = 1, PLAIN = 2, GATED = 4 };
+enum { DECODES = 1, PLAIN = 2, GATED = 4, TIED = 8, UNTIED = 16 };
 
 /* A side's layer, counted from its first slot; the biases are absent. */
 enum { NORM1, Q, K = Q + 2, V = K + 2, O = V + 2, NORM2 = O + 2, GATE, UP, DOWN = UP + 2, SIDE_SLOTS = DOWN + 2 };
@@ -49,7 +49,8 @@ enum {
 /* C hidden, V vocabulary, N heads, H their width, B buckets of distances, I intermediate */
 static const mmi_weight_row rows[] = {
     {TOKENS, "shared.weight|encoder.embed_tokens.weight", NULL, "V,C", 0, 0},
-    {HEAD, "lm_head.weight", NULL, "V,C", DECODES, MMI_ROW_OPTIONAL}, /* or TOKENS */
+    {HEAD, "lm_head.weight", NULL, "V,C", DECODES | TIED, MMI_ROW_TIED}, /* or TOKENS */
+    {HEAD, "lm_head.weight", NULL, "V,C", DECODES | UNTIED, 0},
     {SOURCE_DISTANCES, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", NULL, "B,N", 0, MMI_ROW_TABLE},
     {SOURCE_NORM, "encoder.final_layer_norm.weight", NULL, "C", 0, 0},
     {DISTANCES, "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", NULL, "B,N", DECODES, MMI_ROW_TABLE},
@@ -100,11 +101,11 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     t5_config *c = m->config;
     mmi_model_info *info = &m->info;
     double eps = 1e-6;
+    int tied = 1;
     mm_status st;
 
     c->buckets = 32;
     c->distance = 128;
-    c->scaled = 1;
     if ((st = mmi_json_i64(ctx, doc, root, "vocab_size", 1, 1, 1 << 22, &info->vocabulary))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "d_model", 1, 1, 1 << 17, &info->hidden))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "d_kv", 1, 1, 512, &c->dim))) return st;
@@ -114,7 +115,9 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     if ((st = mmi_json_i64(ctx, doc, root, "relative_attention_num_buckets", 0, 4, 1 << 16, &c->buckets))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "relative_attention_max_distance", 0, 1, 1 << 24, &c->distance))) return st;
     if ((st = mmi_json_f64(ctx, doc, root, "layer_norm_epsilon", 0, 0, 1, &eps))) return st;
-    if ((st = mmi_json_bool(ctx, doc, root, "tie_word_embeddings", 0, &c->scaled))) return st;
+    if ((st = mmi_json_bool(ctx, doc, root, "tie_word_embeddings", 0, &tied))) return st;
+    c->scaled = tied;
+    info->features |= tied ? TIED : UNTIED;
     if ((st = mmi_json_bool(ctx, doc, root, "scale_decoder_outputs", 0, &c->scaled))) return st; /* transformers 5 */
     if ((st = read_feed_forward(ctx, m, doc, root))) return st;
     if (c->distance <= c->buckets / 2)

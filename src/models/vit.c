@@ -17,7 +17,7 @@ typedef struct {
     int64_t pooler; /* width */
 } vit_config;
 
-enum { QKV_BIAS = 1, CLASSIFIES = 2, DISTILLED = 4, TAUGHT = 8 };
+enum { QKV_BIAS = 1, CLASSIFIES = 2, DISTILLED = 4, TAUGHT = 8, POOLED = 16 };
 
 enum {
     CLASS, DISTILLATION, POSITIONS, PATCHES, PATCHES_BIAS, NORM, NORM_BIAS, POOLER, POOLER_BIAS, HEAD, HEAD_BIAS, TAUGHT_HEAD, TAUGHT_HEAD_BIAS, LAYER
@@ -32,12 +32,12 @@ static const mmi_weight_row rows[] = {
     {PATCHES_BIAS, "embeddings.patch_embeddings.projection.bias", NULL, "C", 0, 0},
     {NORM, "layernorm.weight", NULL, "C", 0, 0},
     {NORM_BIAS, "layernorm.bias", NULL, "C", 0, 0},
-    {POOLER, "pooler.dense.weight", NULL, "W,C", 0, MMI_ROW_OPTIONAL},
-    {POOLER_BIAS, "pooler.dense.bias", NULL, "W", 0, MMI_ROW_OPTIONAL},
-    {HEAD, "classifier.weight|cls_classifier.weight", NULL, "L,C", CLASSIFIES, 0},
-    {HEAD_BIAS, "classifier.bias|cls_classifier.bias", NULL, "L", CLASSIFIES, 0},
-    {TAUGHT_HEAD, "distillation_classifier.weight", NULL, "L,C", TAUGHT, 0},
-    {TAUGHT_HEAD_BIAS, "distillation_classifier.bias", NULL, "L", TAUGHT, 0},
+    {POOLER, "pooler.dense.weight", NULL, "W,C", POOLED, MMI_ROW_OPTIONAL},
+    {POOLER_BIAS, "pooler.dense.bias", NULL, "W", POOLED, MMI_ROW_OPTIONAL},
+    {HEAD, "/classifier.weight+/cls_classifier.weight", NULL, "L,C", CLASSIFIES, 0},
+    {HEAD_BIAS, "/classifier.bias+/cls_classifier.bias", NULL, "L", CLASSIFIES, 0},
+    {TAUGHT_HEAD, "/distillation_classifier.weight", NULL, "L,C", TAUGHT, 0},
+    {TAUGHT_HEAD_BIAS, "/distillation_classifier.bias", NULL, "L", TAUGHT, 0},
     MMI_STACK_ROWS_VIT(LAYER, MMI_VIT_LAYER, "C", "I", QKV_BIAS, 0),
 };
 
@@ -71,8 +71,12 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     info->layers = c->stack.layers;
     info->hidden = c->stack.hidden;
     info->features = (bias ? QKV_BIAS : 0) | (m->arch == &mmi_deit ? DISTILLED : 0);
-    if (!strstr(m->class_name, "ForImageClassification")) return MM_OK;
-    info->features |= CLASSIFIES | (strstr(m->class_name, "WithTeacher") ? TAUGHT : 0);
+    if (!strstr(m->class_name, "ForImageClassification")) {
+        info->features |= POOLED;
+        return MM_OK;
+    }
+    info->naming = strstr(m->class_name, "WithTeacher") != NULL;
+    info->features |= CLASSIFIES | (info->naming ? TAUGHT : 0);
     return mmi_config_labels(ctx, m, doc, root);
 }
 
@@ -118,7 +122,7 @@ static void build(mmi_io *io)
 
 static const char *const classes[] = {"ViTModel", "ViTForImageClassification", NULL};
 static const char *const deit_classes[] = {"DeiTModel", "DeiTForImageClassification", "DeiTForImageClassificationWithTeacher", NULL};
-static const char *const prefixes[] = {"", "vit.", NULL}, *const deit_prefixes[] = {"", "deit.", NULL};
+static const char *const prefixes[] = {"vit.", "", NULL}, *const deit_prefixes[] = {"deit.", "", NULL};
 
 const mmi_architecture mmi_vit = {
     .name = "vit", .classes = classes, .prefixes = prefixes, .processor = "ViTImageProcessor", .rows = rows,

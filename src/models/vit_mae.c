@@ -28,7 +28,7 @@ enum {
 };
 
 #define DECODER_NAME(old, new, kind) \
-    "decoder.decoder_layers.%." old kind "|decoder.decoder_encoder.layer.%." old kind "|decoder.decoder_layers.%." new kind
+    "/decoder.decoder_layers.%." old kind "|/decoder.decoder_encoder.layer.%." old kind "|/decoder.decoder_layers.%." new kind
 
 /* C hidden, N positions with the class token's, M channels, P patch side, I intermediate; D and J: the decoder's C and I; X values of a patch */
 static const mmi_weight_row rows[] = {
@@ -38,14 +38,14 @@ static const mmi_weight_row rows[] = {
     {PATCHES_BIAS, "embeddings.patch_embeddings.projection.bias", NULL, "C", 0, 0},
     {NORM, "layernorm.weight", NULL, "C", 0, 0},
     {NORM_BIAS, "layernorm.bias", NULL, "C", 0, 0},
-    {EMBED, "decoder.decoder_embed.weight", NULL, "D,C", 0, 0},
-    {EMBED_BIAS, "decoder.decoder_embed.bias", NULL, "D", 0, 0},
-    {MASK, "decoder.mask_token", NULL, "D", 0, MMI_ROW_TABLE},
-    {DECODER_POSITIONS, "decoder.decoder_pos_embed", NULL, "1,N,D", 0, MMI_ROW_TABLE},
-    {DECODER_NORM, "decoder.decoder_norm.weight", NULL, "D", 0, 0},
-    {DECODER_NORM_BIAS, "decoder.decoder_norm.bias", NULL, "D", 0, 0},
-    {PREDICT, "decoder.decoder_pred.weight", NULL, "X,D", 0, 0},
-    {PREDICT_BIAS, "decoder.decoder_pred.bias", NULL, "X", 0, 0},
+    {EMBED, "/decoder.decoder_embed.weight", NULL, "D,C", 0, 0},
+    {EMBED_BIAS, "/decoder.decoder_embed.bias", NULL, "D", 0, 0},
+    {MASK, "/decoder.mask_token", NULL, "1,1,D>D", 0, MMI_ROW_TABLE},
+    {DECODER_POSITIONS, "/decoder.decoder_pos_embed", NULL, "1,N,D", 0, MMI_ROW_TABLE},
+    {DECODER_NORM, "/decoder.decoder_norm.weight", NULL, "D", 0, 0},
+    {DECODER_NORM_BIAS, "/decoder.decoder_norm.bias", NULL, "D", 0, 0},
+    {PREDICT, "/decoder.decoder_pred.weight", NULL, "X,D", 0, 0},
+    {PREDICT_BIAS, "/decoder.decoder_pred.bias", NULL, "X", 0, 0},
     MMI_STACK_ROWS_VIT(LAYER, MMI_VIT_LAYER, "C", "I", QKV_BIAS, 0),
     MMI_STACK_ROWS_VIT(DECODER_LAYER, DECODER_NAME, "D", "J", QKV_BIAS, MMI_ROW_DECODER),
 };

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "size.h"
+#include "tensor.h"
+#include "weight_init.h"
 
 typedef struct {
     int32_t dtype;
@@ -32,27 +34,46 @@ static int find_tensor(const mmi_weight_source *s, const char *name, found_tenso
     return 1;
 }
 
-/* A row's name, to its end or the next '|', with the layer put in and one of the prefixes before it. */
+/* A row's name, to its end or the next alternative, with the layer put in and one of the prefixes before it; the inner one is of the base alone. */
 static int format_name(char *out, size_t size, const char *outer, const char *inner, const char *pattern, int64_t layer)
 {
-    int length = (int)strcspn(pattern, "|"), before = (int)strcspn(pattern, "%|");
-    int n = before < length ? snprintf(out, size, "%s%s%.*s%lld%.*s", outer, inner, before, pattern, (long long)layer, length - before - 1,
+    int length, before, n;
+
+    if (*pattern == '/') {
+        pattern++;
+        inner = "";
+    }
+    length = (int)strcspn(pattern, "|+");
+    before = (int)strcspn(pattern, "%|+");
+    n = before < length ? snprintf(out, size, "%s%s%.*s%lld%.*s", outer, inner, before, pattern, (long long)layer, length - before - 1,
                                        pattern + before + 1)
                             : snprintf(out, size, "%s%s%.*s", outer, inner, length, pattern);
     return n >= 0 && (size_t)n < size;
 }
 
+/* The name that transformers gives to a row's tensor. */
+static int written_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, char *out, size_t size)
+{
+    const mmi_part_row *part = m->part;
+    const char *pattern = row->hf, *next;
+    int base = mmi_text_ends_with(m->class_name, "Model") && !mmi_text_ends_with(m->class_name, "LMHeadModel") && !(part && part->role == MMI_ROLE_DECODER);
+
+    for (int i = 0; i < m->info.naming && (next = strchr(pattern, '+')); i++) pattern = next + 1;
+    return format_name(out, size, part && !(part->bare && *pattern == '/') ? part->prefixes[0] : "",
+                       base || (part && part->bare) ? "" : m->arch->prefixes[0], pattern, layer);
+}
+
 int mmi_weight_row_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, size_t index, char *name, size_t size)
 {
     static const char *const none[] = {"", NULL};
-    const char *const *outer = m->part_prefixes ? m->part_prefixes : none;
+    const char *const *outer = m->part ? m->part->prefixes : none;
     const char *pattern = row->hf;
     size_t n_outer = 0, n_inner = 0;
 
     while (outer[n_outer]) n_outer++;
     while (m->arch->prefixes[n_inner]) n_inner++;
     for (; pattern && index >= n_outer * n_inner; index -= n_outer * n_inner) {
-        pattern = strchr(pattern, '|');
+        pattern = strpbrk(pattern, "|+");
         if (pattern) pattern++;
     }
     return pattern && format_name(name, size, outer[index / n_inner], m->arch->prefixes[index % n_inner], pattern, layer);
@@ -68,24 +89,31 @@ static int find_row(const mm_model *m, const mmi_weight_source *s, const mmi_wei
     if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
     for (size_t i = 0; mmi_weight_row_name(m, row, layer, i, name, size); i++)
         if (find_tensor(s, name, out)) return 1;
-    (void)mmi_weight_row_name(m, row, layer, 0, name, size);
+    if (row->hf) (void)written_name(m, row, layer, name, size);
     return 0;
 }
 
-/* The shape that a row's text asks for: "2I,C" with the model's numbers. */
-static int32_t expected_shape(const mm_model *m, const char *text, int64_t shape[MM_TENSOR_MAX_RANK])
+/* The shape that a text asks for, "2I,C" with the model's numbers, to its end or a '>'. */
+static int32_t resolve_shape(const mm_model *m, const char *text, int64_t shape[MM_TENSOR_MAX_RANK])
 {
     int32_t rank = 0;
 
-    while (*text) {
+    while (*text && *text != '>') {
         int64_t n = 0;
         int digits = 0;
         for (; *text >= '0' && *text <= '9'; text++, digits = 1) n = n * 10 + (*text - '0');
-        if (*text && *text != ',') n = (digits ? n : 1) * m->arch->dimension(m, *text++);
+        if (*text && *text != ',' && *text != '>') n = (digits ? n : 1) * m->arch->dimension(m, *text++);
         shape[rank++] = n;
         if (*text == ',') text++;
     }
     return rank;
+}
+
+/* The shape that a row is used in. */
+static int32_t expected_shape(const mm_model *m, const mmi_weight_row *row, int64_t shape[MM_TENSOR_MAX_RANK])
+{
+    const char *used = strchr(row->shape, '>');
+    return resolve_shape(m, used ? used + 1 : row->shape, shape);
 }
 
 void mmi_weight_shape_text(const int64_t *shape, int32_t rank, char out[128])
@@ -141,10 +169,45 @@ static mm_status transpose(mm_context *ctx, const found_tensor *t, const int64_t
     return MM_OK;
 }
 
+/* Room for the next weight of m, its name and shape set; it counts when its elements are there. */
+static mm_status next_weight(mm_context *ctx, mm_model *m, const char *name, int32_t dtype, int32_t rank, const int64_t *shape, size_t *capacity, mmi_weight **out)
+{
+    mmi_weight *w;
+
+    if (mmi_grow(ctx, (void **)&m->weights, capacity, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
+    *out = w = &m->weights[m->n_weights];
+    memset(w, 0, sizeof *w);
+    w->name = mmi_strdup(ctx, name);
+    if (!w->name) return MM_E_NOMEM;
+    w->dtype = dtype;
+    w->rank = rank;
+    memcpy(w->shape, shape, sizeof w->shape);
+    m->n_weights++;
+    return MM_OK;
+}
+
+static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
+{
+    int64_t shape[MM_TENSOR_MAX_RANK] = {0};
+    int32_t rank = expected_shape(m, row, shape);
+    size_t elements, bytes;
+    char name[256];
+    mmi_weight *w;
+    mm_status st;
+
+    if (!row->hf || row->flags & MMI_ROW_TIED) return MM_OK;
+    if (!written_name(m, row, layer, name, sizeof name)) return mmi_fail(ctx, MM_E_LIMIT, "%s: the name of tensor %.100s is too long", s->name, name);
+    if ((st = mmi_tensor_measure(ctx, MM_DTYPE_F32, rank, shape, &elements, &bytes))) return st;
+    if ((st = next_weight(ctx, m, name, MM_DTYPE_F32, rank, shape, capacity, &w))) return st;
+    if ((st = mmi_weight_own(ctx, w, NULL, bytes))) return st;
+    m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;
+    return mmi_weight_draw(ctx, m, row, w, s->seed);
+}
+
 static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
 {
     int64_t shape[MM_TENSOR_MAX_RANK] = {0};
-    int32_t rank = expected_shape(m, row->shape, shape);
+    int32_t rank = expected_shape(m, row, shape);
     int turned = (row->flags & MMI_ROW_TRANSPOSED) && !s->gguf;
     void *own = NULL;
     char name[256], have[128], want[128];
@@ -154,7 +217,7 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     mm_status st;
 
     if (!find_row(m, s, row, layer, name, sizeof name, &t)) {
-        if ((row->flags & MMI_ROW_OPTIONAL) || (s->gguf && !s->projector && !row->gguf)) return MM_OK;
+        if ((row->flags & (MMI_ROW_OPTIONAL | MMI_ROW_TIED)) || (s->gguf && !s->projector && !row->gguf)) return MM_OK;
         if (s->projector && s->projector->bare && !strncmp(name, "v.post_ln.", 10)) return MM_OK;
         return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", s->name, name);
     }
@@ -166,18 +229,13 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
         return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s is %s, expected %s", s->name, name, have, want);
     }
     if (turned) swap(&shape[0], &shape[1]);
-    if (mmi_grow(ctx, (void **)&m->weights, capacity, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
-    w = &m->weights[m->n_weights];
-    memset(w, 0, sizeof *w);
-    w->name = mmi_strdup(ctx, name);
-    if (!w->name) return MM_E_NOMEM;
-    w->dtype = t.dtype;
-    w->rank = rank;
-    memcpy(w->shape, shape, sizeof shape);
-    m->n_weights++;
-    st = keep_map(ctx, m, t.map);
+    if ((st = next_weight(ctx, m, name, t.dtype, rank, shape, capacity, &w))) return st;
+    if (!s->trainable) st = keep_map(ctx, m, t.map);
     if (!st && turned) st = transpose(ctx, &t, shape, &own);
-    if (!st) st = mmi_weight_adopt(ctx, w, own ? own : t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
+    if (!st && s->trainable)
+        st = mmi_weight_own(ctx, w, own ? own : t.data, t.bytes);
+    else if (!st)
+        st = mmi_weight_adopt(ctx, w, own ? own : t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
     if (own && in_place) {
         w->data_owned = 1;
         own = NULL;
@@ -241,6 +299,7 @@ int mmi_weights_next(const mm_model *m, mmi_weight_place *at)
 mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *s)
 {
     const mmi_architecture *a = m->arch;
+    const int drawn = !s->gguf && !s->safetensors;
     size_t capacity = 0;
     int64_t layers = stacked_layers(m);
     mm_status st = MM_OK;
@@ -250,8 +309,8 @@ mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source
     if (!m->slots) return MM_E_NOMEM;
     for (int64_t layer = -1; layer < layers && !st; layer++) {
         for (size_t r = 0; r < a->n_rows && !st; r++)
-            if (row_applies(m, &a->rows[r], layer)) st = load_row(ctx, m, s, &a->rows[r], layer, &capacity);
-        if (!st) st = mmi_progress(ctx, "loading the model", layer + 2, layers + 1);
+            if (row_applies(m, &a->rows[r], layer)) st = drawn ? draw_row(ctx, m, s, &a->rows[r], layer, &capacity) : load_row(ctx, m, s, &a->rows[r], layer, &capacity);
+        if (!st) st = mmi_progress(ctx, drawn ? "making the model" : "loading the model", layer + 2, layers + 1);
     }
     for (size_t i = 0; i < a->n_parts && !st; i++)
         if (!m->parts[i]->slots) st = mmi_weights_load(ctx, m->parts[i], s); /* else it came with its own file */

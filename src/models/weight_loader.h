@@ -6,10 +6,12 @@
 #include "model.h"
 #include "projector_file.h"
 
-/* Where tensors come from: a GGUF file or safetensors. */
+/* Where tensors come from: a GGUF file or safetensors; neither: a new model, whose weights are drawn. */
 typedef struct {
     const mmi_gguf *gguf;
     const mmi_safetensors *safetensors;
+    int64_t seed;
+    int trainable; /* the weights are to be changed: mmi_weight_own */
     const char *name; /* for messages */
     const mmi_projector_file *projector; /* NULL: gguf has the names of its architecture */
 } mmi_weight_source;
