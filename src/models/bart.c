@@ -235,6 +235,7 @@ static mm_status prepare_trocr(mm_context *ctx, mm_model *m)
     float *table;
 
     if (m->info.features & LEARNED) return MM_OK;
+    mmi_weight_clear(w);
     *w = (mmi_weight){.name = mmi_strdup(ctx, "the sinusoidal positions"), .dtype = MM_DTYPE_F32, .rank = 2, .shape = {count, m->info.hidden},
                       .rows = (size_t)count, .cols = (size_t)m->info.hidden, .data_owned = 1};
     w->data = table = mmi_zalloc_array(ctx, (size_t)(count * m->info.hidden), sizeof *table);

@@ -20,4 +20,13 @@ typedef struct {
  * them; and m->dtypes. */
 mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *source);
 
+/* Take anew what is derived from the weights, after they were changed. */
+mm_status mmi_weights_prepare(mm_context *ctx, mm_model *m);
+
+/* The shape that files have of weight `index` of m; the rank. */
+int32_t mmi_weights_file_shape(const mm_model *m, size_t index, int64_t shape[MM_TENSOR_MAX_RANK]);
+
+/* Equal but for leading ones. */
+int mmi_weights_same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_t b_rank);
+
 #endif
