@@ -182,7 +182,8 @@ static mm_model *open_saved(mm_context *ctx)
 /* Files of names of another age, which transformers reads, and writes no more, or not so from this configuration. */
 static int is_of_another_age(const char *name)
 {
-    static const char *const names[] = {"bert_mlm", "bert_prefix", "llama_no_prefix", "llava_vit", "paligemma2", "qwen2_5_vl"};
+    static const char *const names[] = {"bert_mlm", "bert_prefix", "clip_vision_old", "llama_no_prefix", "llava_vit", "paligemma2", "qwen2_5_vl",
+                                        "siglip2_text", "siglip_vision_no_head", "vit_mae"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name)) return 1;
