@@ -80,6 +80,20 @@ MM_API mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx,
  * Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_create(mm_context *ctx, const char *config_json, int64_t seed, mm_model **out);
 
+/* Write a model as a Hugging Face directory that mm_model_open and transformers open: config.json, model.safetensors and, of a model that was opened
+ * from a directory, its tokenizer, processors, chat template and generation_config.json. Each file is written aside and renamed over the one before,
+ * so that a failure leaves every file whole, old or new.
+ *
+ *   directory  is made when it is not there; the directory that the model came from is allowed
+ *   dtype      of the weights: MM_SAVE_AS_IS, each in the type that it came in (F32 of a new model), MM_DTYPE_F32, MM_DTYPE_F16 or MM_DTYPE_BF16.
+ *              Where config.json names a type, it names this one
+ *
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (a GGUF file, or weights that are quantized; the message names one), MM_E_NOT_FOUND (the directory that
+ * the model came from is gone), MM_E_IO (the message names the file and the reason, such as a full disk), MM_E_NOMEM or MM_E_CANCELLED.
+ * Threads: one call per ctx at a time. Since 0.2. */
+enum { MM_SAVE_AS_IS = -1 };
+MM_API mm_status mm_model_save(const mm_model *model, mm_context *ctx, const char *directory, int32_t dtype);
+
 /* Count references up or down; the model goes with the last. NULL is allowed. Any thread. Since 0.1. */
 MM_API void mm_model_retain(mm_model *model);
 MM_API void mm_model_release(mm_model *model);

@@ -11,6 +11,7 @@
 #include "forward.h"
 #include "media.h"
 #include "model.h"
+#include "model_save.h"
 
 /* Both the context and the pointers of a call; `out` is emptied first. */
 #define CHECK(ctx, out, condition, text)                                                       \
@@ -55,6 +56,13 @@ mm_status mm_model_create(mm_context *ctx, const char *config_json, int64_t seed
 {
     CHECK(ctx, out, config_json, "config_json or out");
     return mmi_model_create(ctx, config_json, seed, out);
+}
+
+mm_status mm_model_save(const mm_model *m, mm_context *ctx, const char *directory, int32_t dtype)
+{
+    if (!ctx) return MM_E_ARGUMENT;
+    if (!m || !directory) return mmi_fail(ctx, MM_E_ARGUMENT, "model or directory is NULL");
+    return mmi_model_save(ctx, m, directory, dtype);
 }
 
 void mm_model_retain(mm_model *m)

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "safetensors.h"
+#include "safetensors_writer.h"
 #include "tensor.h"
 
 static void release_map(void *user) { mmi_file_map_release(user); }

@@ -173,44 +173,103 @@ mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **d
     return MM_OK;
 }
 
-static mm_status write_all(mm_context *ctx, int fd, const char *path, const mmi_file_piece *piece)
+static mm_status fail_write(mm_context *ctx, const char *path, int error)
 {
-    const char *p = piece->data;
-    size_t done = 0;
+    return mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(error));
+}
 
-    while (done < piece->size) {
-        ssize_t w = write(fd, p + done, piece->size - done);
-        if (w < 0 && errno == EINTR) continue;
-        if (w <= 0) return mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(errno));
-        done += (size_t)w;
+mm_status mmi_file_begin(mm_context *ctx, const char *path, mmi_file_writer *w)
+{
+    mmi_text aside = {0};
+
+    memset(w, 0, sizeof *w);
+    w->path = mmi_strdup(ctx, path);
+    if (!w->path || mmi_text_format(ctx, &aside, "%s.XXXXXX", path)) {
+        mmi_text_clear(&aside);
+        mmi_free(w->path);
+        w->path = NULL;
+        return MM_E_NOMEM;
+    }
+    w->fd = mkstemp(aside.data);
+    if (w->fd >= 0) {
+        w->aside = aside.data;
+        return MM_OK;
+    }
+    (void)fail_write(ctx, path, errno);
+    mmi_text_clear(&aside);
+    mmi_free(w->path);
+    w->path = NULL;
+    return MM_E_IO;
+}
+
+mm_status mmi_file_append(mm_context *ctx, mmi_file_writer *w, const void *data, size_t size)
+{
+    const char *p = data;
+
+    while (size) {
+        ssize_t n = write(w->fd, p, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return fail_write(ctx, w->path, n ? errno : ENOSPC);
+        p += n;
+        size -= (size_t)n;
     }
     return MM_OK;
 }
 
+/* The folder's entry reaches the disk too: 0, or an errno. File systems that cannot do that say EINVAL. */
+static int sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX] = ".";
+    int fd, error;
+
+    if (slash && (size_t)(slash - path) + 1 >= sizeof folder) return 0; /* the system took the path, so this cannot be */
+    if (slash) (void)snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return 0; /* a folder may be written and not read */
+    error = fsync(fd) && errno != EINVAL ? errno : 0;
+    close(fd);
+    return error;
+}
+
+mm_status mmi_file_finish(mm_context *ctx, mmi_file_writer *w)
+{
+    mm_status st = MM_OK;
+    int error;
+
+    (void)fchmod(w->fd, 0644);
+    if (fsync(w->fd) || rename(w->aside, w->path)) {
+        st = fail_write(ctx, w->path, errno);
+    } else {
+        mmi_free(w->aside); /* there is none to remove */
+        w->aside = NULL;
+        close(w->fd);
+        error = sync_folder(w->path);
+        if (error) st = fail_write(ctx, w->path, error);
+    }
+    mmi_file_abandon(w);
+    return st;
+}
+
+void mmi_file_abandon(mmi_file_writer *w)
+{
+    if (w->aside) {
+        close(w->fd);
+        (void)unlink(w->aside);
+    }
+    mmi_free(w->aside);
+    mmi_free(w->path);
+    memset(w, 0, sizeof *w);
+}
+
 mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count)
 {
-    mmi_text aside = {0};
-    int fd = -1;
-    mm_status st = MM_OK;
+    mmi_file_writer w = {0};
+    mm_status st = mmi_file_begin(ctx, path, &w);
 
-    if (mmi_text_format(ctx, &aside, "%s.XXXXXX", path)) return MM_E_NOMEM;
-    fd = mkstemp(aside.data);
-    if (fd < 0) {
-        st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(errno));
-        goto cleanup;
-    }
-    for (size_t i = 0; i < count; i++) {
-        st = write_all(ctx, fd, path, &pieces[i]);
-        if (st) goto cleanup;
-    }
-    (void)fchmod(fd, 0644);
-    if (fsync(fd) || rename(aside.data, path)) st = mmi_fail(ctx, MM_E_IO, "cannot write %s: %s", path, reason(errno));
-cleanup:
-    if (fd >= 0) {
-        close(fd);
-        if (st) (void)unlink(aside.data);
-    }
-    mmi_text_clear(&aside);
+    for (size_t i = 0; i < count && !st; i++) st = mmi_file_append(ctx, &w, pieces[i].data, pieces[i].size);
+    if (!st) st = mmi_file_finish(ctx, &w);
+    mmi_file_abandon(&w);
     return st;
 }
 

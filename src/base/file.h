@@ -1,4 +1,4 @@
-/* Files: mapped or read whole.
+/* Files: mapped, read whole, written whole or not at all.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_FILE_H
 #define MMI_FILE_H
@@ -22,7 +22,19 @@ void mmi_file_map_forget(const mmi_file_map *map, const void *data, size_t size)
  * MM_E_NOT_FOUND, MM_E_IO, MM_E_LIMIT, MM_E_NOMEM; the message names the path. */
 mm_status mmi_file_read(mm_context *ctx, const char *path, size_t most, char **data, size_t *size);
 
-/* Write a file of pieces, one behind the other, aside, sync and rename it over `path`: after a failure `path` is as it was. */
+/* A file that is written piece by piece: aside, in the folder of its path, and renamed over it when all of it is on the disk, so that after a
+ * failure, or a crash, the path is as it was. Messages name the path and the reason. Starts as all zeros. */
+typedef struct {
+    char *path, *aside; /* aside NULL: none is being written */
+    int fd;
+} mmi_file_writer;
+
+mm_status mmi_file_begin(mm_context *ctx, const char *path, mmi_file_writer *out);
+mm_status mmi_file_append(mm_context *ctx, mmi_file_writer *writer, const void *data, size_t size);
+mm_status mmi_file_finish(mm_context *ctx, mmi_file_writer *writer); /* after a failure nothing is left of it */
+void mmi_file_abandon(mmi_file_writer *writer);                      /* does nothing when none is being written */
+
+/* The same of pieces that are there, one behind the other. */
 typedef struct {
     const void *data;
     size_t size;
@@ -31,7 +43,7 @@ mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece
 
 int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);
-/* A directory that is there already is well. */
+/* Make a directory, which may be there already; those above it must be. */
 mm_status mmi_file_make_directory(mm_context *ctx, const char *path);
 /* directory + "/" + name, to be freed with mmi_free; NULL when out of memory. */
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name);

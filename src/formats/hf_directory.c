@@ -167,3 +167,57 @@ void mmi_hf_directory_destroy(mmi_hf_directory *d)
     mmi_free(d->path);
     mmi_free(d);
 }
+
+/* Copy from/name to to/name, where it is there. */
+static mm_status copy_file(mm_context *ctx, const char *from, const char *to, const char *name)
+{
+    char *source = mmi_file_join(ctx, from, name), *target = mmi_file_join(ctx, to, name), *data = NULL;
+    size_t size = 0;
+    mm_status st = source && target ? MM_OK : MM_E_NOMEM;
+
+    if (!st && mmi_file_exists(source)) {
+        st = mmi_file_read(ctx, source, MMI_HF_MAX_TOKENIZER, &data, &size);
+        if (!st) st = mmi_file_write(ctx, target, &(mmi_file_piece){data, size}, 1);
+    }
+    mmi_free(data);
+    mmi_free(target);
+    mmi_free(source);
+    return st;
+}
+
+/* modules.json and the configuration of its pooling step. */
+static mm_status copy_pooling(mm_context *ctx, const char *from, const char *to)
+{
+    mmi_json *modules = NULL;
+    const char *folder;
+    char *inner_from = NULL, *inner_to = NULL;
+    mm_status st = read_document(ctx, from, "modules.json", MMI_HF_MAX_CONFIG, &modules);
+
+    if (st || !modules) return st;
+    folder = mmi_json_string(mmi_json_get(find_pooling(modules), "path"));
+    st = copy_file(ctx, from, to, "modules.json");
+    if (!st && folder && mmi_file_name_is_plain(folder)) {
+        inner_from = mmi_file_join(ctx, from, folder);
+        inner_to = mmi_file_join(ctx, to, folder);
+        st = inner_from && inner_to ? mmi_file_make_directory(ctx, inner_to) : MM_E_NOMEM;
+        if (!st) st = copy_file(ctx, inner_from, inner_to, "config.json");
+    }
+    mmi_free(inner_to);
+    mmi_free(inner_from);
+    mmi_json_destroy(modules);
+    return st;
+}
+
+mm_status mmi_hf_directory_copy(mm_context *ctx, const char *from, const char *to)
+{
+    static const char *const names[] = {
+        "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+        "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "normalizer.json", "chat_template.jinja", "chat_template.json",
+        "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json", "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+    };
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names && !st; i++) st = copy_file(ctx, from, to, names[i]);
+    return st ? st : copy_pooling(ctx, from, to);
+}

@@ -35,6 +35,10 @@ typedef struct {
 /* MM_E_NOT_FOUND without config.json or weights; MM_E_UNSUPPORTED when the only weights are in a pickle or another format
  * that is not read; else as the readers of the files. The message names the file. */
 mm_status mmi_hf_directory_open(mm_context *ctx, const char *path, mmi_hf_directory **out);
+
+/* Copy what a directory has besides its configuration and weights (tokenizer, processors, chat template, generation, pooling) into another, which
+ * is there. */
+mm_status mmi_hf_directory_copy(mm_context *ctx, const char *from, const char *to);
 void mmi_hf_directory_destroy(mmi_hf_directory *directory); /* NULL allowed; the weights' maps stay while someone retains them */
 
 #endif

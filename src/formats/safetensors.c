@@ -7,16 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dtype.h"
 #include "hash_map.h"
 #include "json.h"
 #include "size.h"
 #include "text.h"
 
-enum {
-    MAX_HEADER = 100 * 1000 * 1000, /* as the reference implementation */
-    LENGTH_BYTES = 8                /* the header's length, little-endian, begins the file */
-};
+enum { LENGTH_BYTES = 8 }; /* the header's length, little-endian, begins the file */
 
 static const struct {
     const char *name;
@@ -227,8 +223,8 @@ static mm_status add_shard(mm_context *ctx, mmi_safetensors *f, const char *path
     size = mmi_file_map_size(s->map);
     if (size < LENGTH_BYTES) return mmi_fail(ctx, MM_E_FORMAT, "%s has %zu bytes, too few for a safetensors file", path, size);
     for (int i = LENGTH_BYTES; i-- > 0;) n = n << 8 | bytes[i];
-    if (n > MAX_HEADER)
-        return mmi_fail(ctx, MM_E_LIMIT, "%s claims a header of %" PRIu64 " bytes, more than %d", path, n, MAX_HEADER);
+    if (n > MMI_SAFETENSORS_MAX_HEADER)
+        return mmi_fail(ctx, MM_E_LIMIT, "%s claims a header of %" PRIu64 " bytes, more than %d", path, n, MMI_SAFETENSORS_MAX_HEADER);
     if (n > size - LENGTH_BYTES)
         return mmi_fail(ctx, MM_E_FORMAT, "%s claims a header of %" PRIu64 " bytes in a file of %zu", path, n, size);
     if (!n || bytes[LENGTH_BYTES] != '{') return mmi_fail(ctx, MM_E_FORMAT, "%s: the header is no JSON object", path);
@@ -293,7 +289,7 @@ mm_status mmi_safetensors_open(mm_context *ctx, const char *path, mmi_safetensor
     f = mmi_zalloc(ctx, sizeof *f);
     if (!f) return MM_E_NOMEM;
     if (n >= sizeof suffix && !strcmp(path + n - (sizeof suffix - 1), suffix)) {
-        st = mmi_json_read(ctx, path, MAX_HEADER, &doc);
+        st = mmi_json_read(ctx, path, MMI_SAFETENSORS_MAX_HEADER, &doc);
         if (!st) st = add_shards(ctx, f, path, slash ? (size_t)(slash + 1 - path) : 0, doc);
     } else {
         st = add_shard(ctx, f, path);
@@ -331,91 +327,4 @@ const mmi_safetensors_tensor *mmi_safetensors_find(const mmi_safetensors *f, con
 {
     int64_t i;
     return mmi_hash_map_get(&f->index, name, strlen(name), &i) ? &f->tensors[i] : NULL;
-}
-
-/* MM_OK for a tensor that can be written, its name put into `names`. */
-static mm_status check_writable(mm_context *ctx, const char *path, const mmi_safetensors_tensor *t, mmi_hash_map *names)
-{
-    const mmi_dtype_info *type = mmi_dtype_get(t->dtype);
-    size_t n = strlen(t->name), bytes = type ? type->block_bytes : 0;
-    int existed = 0, wrong = t->rank < 0 || t->rank > MM_TENSOR_MAX_RANK;
-
-    if (!type || mmi_dtype_is_quantized(t->dtype))
-        return mmi_fail(ctx, MM_E_DTYPE, "cannot write %s: tensor %.200s is of a type that safetensors does not have", path, t->name);
-    for (int32_t i = 0; !wrong && i < t->rank; i++) wrong = t->shape[i] < 0 || mmi_size_mul(bytes, (size_t)t->shape[i], &bytes);
-    if (wrong || bytes != t->bytes)
-        return mmi_fail(ctx, MM_E_SHAPE, "cannot write %s: tensor %.200s has %zu bytes, which are not its shape's", path, t->name,
-                        t->bytes);
-    if (!strcmp(t->name, "__metadata__") || mmi_utf8_valid(t->name, n) != n)
-        return mmi_fail(ctx, MM_E_ARGUMENT, "cannot write %s: a tensor cannot be called %.200s", path, t->name);
-    if (mmi_hash_map_put(ctx, names, t->name, n, 0, &existed)) return MM_E_NOMEM;
-    return existed ? mmi_fail(ctx, MM_E_ARGUMENT, "cannot write %s: two tensors are called %.200s", path, t->name) : MM_OK;
-}
-
-/* {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},...} behind room for its length, padded so that the data
- * begins at a multiple of 8. Nonzero when out of memory. */
-static int format_header(mm_context *ctx, const mmi_safetensors_tensor *tensors, const size_t *begins, size_t count, mmi_text *out)
-{
-    if (mmi_text_append(ctx, out, "\0\0\0\0\0\0\0", LENGTH_BYTES) || mmi_text_append(ctx, out, "{", 1)) return 1;
-    for (size_t i = 0; i < count; i++) {
-        const mmi_safetensors_tensor *t = &tensors[i];
-        if (i && mmi_text_append(ctx, out, ",", 1)) return 1;
-        if (mmi_json_quote(ctx, out, t->name, strlen(t->name)) ||
-            mmi_text_format(ctx, out, ":{\"dtype\":\"%s\",\"shape\":[", mmi_dtype_get(t->dtype)->name))
-            return 1;
-        for (int32_t j = 0; j < t->rank; j++)
-            if (mmi_text_format(ctx, out, "%s%" PRId64, j ? "," : "", t->shape[j])) return 1;
-        if (mmi_text_format(ctx, out, "],\"data_offsets\":[%zu,%zu]}", begins[i], begins[i] + t->bytes)) return 1;
-    }
-    if (mmi_text_append(ctx, out, "}", 1)) return 1;
-    while (out->size % 8)
-        if (mmi_text_append(ctx, out, " ", 1)) return 1;
-    return 0;
-}
-
-mm_status mmi_safetensors_write(mm_context *ctx, const char *path, const mmi_safetensors_tensor *tensors, size_t count)
-{
-    mmi_hash_map names = {0};
-    mmi_text header = {0};
-    mmi_file_piece *pieces = NULL;
-    size_t *begins = NULL, at = 0, used = 1;
-    mm_status st = MM_OK;
-
-    for (size_t i = 0; i < count && !st; i++) st = check_writable(ctx, path, &tensors[i], &names);
-    if (st) goto cleanup;
-    pieces = mmi_zalloc_array(ctx, count + 1, sizeof *pieces);
-    begins = mmi_zalloc_array(ctx, count, sizeof *begins);
-    if (!pieces || !begins) {
-        st = MM_E_NOMEM;
-        goto cleanup;
-    }
-    /* The widest elements first, so that every tensor is aligned to its own; the header keeps the caller's order. */
-    for (size_t width = 8; width; width /= 2)
-        for (size_t i = 0; i < count; i++) {
-            if (mmi_dtype_get(tensors[i].dtype)->block_bytes != width) continue;
-            begins[i] = at;
-            if (mmi_size_add(at, tensors[i].bytes, &at)) {
-                st = mmi_fail(ctx, MM_E_OVERFLOW, "cannot write %s: the tensors have more bytes than can be counted", path);
-                goto cleanup;
-            }
-            pieces[used++] = (mmi_file_piece){tensors[i].data, tensors[i].bytes};
-        }
-    if (format_header(ctx, tensors, begins, count, &header)) {
-        st = MM_E_NOMEM;
-        goto cleanup;
-    }
-    if (header.size - LENGTH_BYTES > MAX_HEADER) {
-        st = mmi_fail(ctx, MM_E_LIMIT, "cannot write %s: its header would have %zu bytes, more than %d", path,
-                      header.size - LENGTH_BYTES, MAX_HEADER);
-        goto cleanup;
-    }
-    for (int i = 0; i < LENGTH_BYTES; i++) header.data[i] = (char)((uint64_t)(header.size - LENGTH_BYTES) >> 8 * i & 0xFF);
-    pieces[0] = (mmi_file_piece){header.data, header.size};
-    st = mmi_file_write(ctx, path, pieces, used);
-cleanup:
-    mmi_free(pieces);
-    mmi_free(begins);
-    mmi_text_clear(&header);
-    mmi_hash_map_clear(&names);
-    return st;
 }

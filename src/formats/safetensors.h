@@ -13,6 +13,8 @@
 #include "file.h"
 #include "mm_tensor.h"
 
+enum { MMI_SAFETENSORS_MAX_HEADER = 100 * 1000 * 1000 }; /* as the reference implementation */
+
 typedef struct mmi_safetensors mmi_safetensors;
 
 typedef struct {
@@ -32,8 +34,5 @@ void mmi_safetensors_destroy(mmi_safetensors *file); /* NULL allowed; maps stay 
 size_t mmi_safetensors_count(const mmi_safetensors *file);
 const mmi_safetensors_tensor *mmi_safetensors_at(const mmi_safetensors *file, size_t index);
 const mmi_safetensors_tensor *mmi_safetensors_find(const mmi_safetensors *file, const char *name); /* NULL: none */
-
-/* Write tensors to `path`, aside and renamed. Names must differ. Types F32 F16 BF16 I32 I64 U8. */
-mm_status mmi_safetensors_write(mm_context *ctx, const char *path, const mmi_safetensors_tensor *tensors, size_t count);
 
 #endif

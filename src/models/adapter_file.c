@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "safetensors_writer.h"
 #include "adapter.h"
 #include "dtype.h"
 #include "pattern.h"

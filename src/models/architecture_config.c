@@ -116,6 +116,7 @@ mm_status mmi_rope_prepare(mm_context *ctx, mm_model *m, const mmi_rope_spec *ro
     size_t half = (size_t)dim / 2;
     float *inverse;
 
+    mmi_weight_clear(w);
     for (size_t i = 0; i < count; i++) {
         w->shape[0] += mmi_rope_rows(&ropes[i]);
         if (ropes[i].listed && ropes[i].listed != half)

@@ -67,13 +67,13 @@ enum {
 
 /* C hidden, V vocabulary, P and E positions of decoder and encoder, B bands, J and I intermediate of encoder and decoder, S width of the states attended across to */
 static const mmi_weight_row rows[] = {
-    {TOKENS, "shared.weight|decoder.embed_tokens.weight|encoder.embed_tokens.weight", NULL, "V,C", TIED | ENCODES, MMI_ROW_PADDED},
+    {TOKENS, "shared.weight|encoder.embed_tokens.weight+decoder.embed_tokens.weight", NULL, "V,C", TIED | ENCODES, MMI_ROW_PADDED},
     {TOKENS, "decoder.embed_tokens.weight", NULL, "V,C", TIED | ALONE, MMI_ROW_PADDED},
     {TOKENS, "decoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED, MMI_ROW_TABLE | MMI_ROW_PADDED},
     {SOURCE_TOKENS, "encoder.embed_tokens.weight|shared.weight", NULL, "V,C", UNTIED | READS, MMI_ROW_TABLE | MMI_ROW_PADDED}, /* or TOKENS */
     {HEAD, "/lm_head.weight+/output_projection.weight+/proj_out.weight", NULL, "V,C", TIED, MMI_ROW_TIED},                     /* or TOKENS */
     {HEAD, "/lm_head.weight+/output_projection.weight+/proj_out.weight", NULL, "V,C", UNTIED, 0},
-    {HEAD_BIAS, "/final_logits_bias", NULL, "1,V>V", ENCODES, MMI_ROW_OPTIONAL},
+    {HEAD_BIAS, "/final_logits_bias", NULL, "1,V>V", READS, MMI_ROW_OPTIONAL},
     {CONV1, "encoder.conv1.weight", NULL, "C,B,3", HEARS, 0},
     {CONV1_BIAS, "encoder.conv1.bias", NULL, "C", HEARS, 0},
     {CONV2, "encoder.conv2.weight", NULL, "C,C,3", HEARS, 0},
@@ -235,6 +235,7 @@ static mm_status prepare_trocr(mm_context *ctx, mm_model *m)
     float *table;
 
     if (m->info.features & LEARNED) return MM_OK;
+    mmi_weight_clear(w);
     *w = (mmi_weight){.name = mmi_strdup(ctx, "the sinusoidal positions"), .dtype = MM_DTYPE_F32, .rank = 2, .shape = {count, m->info.hidden},
                       .rows = (size_t)count, .cols = (size_t)m->info.hidden, .data_owned = 1};
     w->data = table = mmi_zalloc_array(ctx, (size_t)(count * m->info.hidden), sizeof *table);

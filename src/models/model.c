@@ -83,6 +83,7 @@ void mmi_model_release(mm_model *m)
     mmi_free(m->labels);
     mmi_free(m->maps);
     mmi_free(m->weights);
+    mmi_free(m->rows);
     mmi_free(m->slots);
     mmi_free(m->config);
     mmi_free(m->class_name);

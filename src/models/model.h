@@ -174,6 +174,7 @@ struct mm_model {
     mmi_model_info info;
     mmi_initials initials;
     mmi_weight *weights;
+    const mmi_weight_row **rows; /* of each weight */
     size_t n_weights;
     int32_t *slots;          /* [layers + 1][n_slots], index into weights + 1, 0: absent; layer 0 holds what is no layer's */
     size_t n_slots;

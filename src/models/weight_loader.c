@@ -124,8 +124,7 @@ void mmi_weight_shape_text(const int64_t *shape, int32_t rank, char out[128])
     snprintf(out + at, 128 - at, "]");
 }
 
-/* Equal but for leading ones. */
-static int same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_t b_rank)
+int mmi_weights_same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_t b_rank)
 {
     while (a_rank > b_rank && *a == 1) a++, a_rank--;
     while (b_rank > a_rank && *b == 1) b++, b_rank--;
@@ -169,12 +168,29 @@ static mm_status transpose(mm_context *ctx, const found_tensor *t, const int64_t
     return MM_OK;
 }
 
-/* Room for the next weight of m, its name and shape set; it counts when its elements are there. */
-static mm_status next_weight(mm_context *ctx, mm_model *m, const char *name, int32_t dtype, int32_t rank, const int64_t *shape, size_t *capacity, mmi_weight **out)
+int32_t mmi_weights_file_shape(const mm_model *m, size_t index, int64_t shape[MM_TENSOR_MAX_RANK])
+{
+    const mmi_weight_row *row = m->rows[index];
+    int32_t rank = resolve_shape(m, row->shape, shape);
+
+    if (row->flags & MMI_ROW_TRANSPOSED) swap(&shape[0], &shape[1]);
+    return rank;
+}
+
+/* How much room there is. */
+typedef struct {
+    size_t weights, rows;
+} capacities;
+
+/* The next weight of m, its name and shape set. */
+static mm_status next_weight(mm_context *ctx, mm_model *m, const mmi_weight_row *row, const char *name, int32_t dtype, int32_t rank,
+                             const int64_t *shape, capacities *room, mmi_weight **out)
 {
     mmi_weight *w;
 
-    if (mmi_grow(ctx, (void **)&m->weights, capacity, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
+    if (mmi_grow(ctx, (void **)&m->weights, &room->weights, m->n_weights, sizeof *m->weights)) return MM_E_NOMEM;
+    if (mmi_grow(ctx, (void **)&m->rows, &room->rows, m->n_weights, sizeof *m->rows)) return MM_E_NOMEM;
+    m->rows[m->n_weights] = row;
     *out = w = &m->weights[m->n_weights];
     memset(w, 0, sizeof *w);
     w->name = mmi_strdup(ctx, name);
@@ -186,7 +202,7 @@ static mm_status next_weight(mm_context *ctx, mm_model *m, const char *name, int
     return MM_OK;
 }
 
-static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
+static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, capacities *room)
 {
     int64_t shape[MM_TENSOR_MAX_RANK] = {0};
     int32_t rank = expected_shape(m, row, shape);
@@ -198,13 +214,13 @@ static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     if (!row->hf || row->flags & MMI_ROW_TIED) return MM_OK;
     if (!written_name(m, row, layer, name, sizeof name)) return mmi_fail(ctx, MM_E_LIMIT, "%s: the name of tensor %.100s is too long", s->name, name);
     if ((st = mmi_tensor_measure(ctx, MM_DTYPE_F32, rank, shape, &elements, &bytes))) return st;
-    if ((st = next_weight(ctx, m, name, MM_DTYPE_F32, rank, shape, capacity, &w))) return st;
+    if ((st = next_weight(ctx, m, row, name, MM_DTYPE_F32, rank, shape, room, &w))) return st;
     if ((st = mmi_weight_own(ctx, w, NULL, bytes))) return st;
     m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;
     return mmi_weight_draw(ctx, m, row, w, s->seed);
 }
 
-static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, size_t *capacity)
+static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, capacities *room)
 {
     int64_t shape[MM_TENSOR_MAX_RANK] = {0};
     int32_t rank = expected_shape(m, row, shape);
@@ -223,13 +239,18 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     }
     if (t.dtype < 0) return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which libmm does not compute with", s->name, name, t.dtype_name);
     if (turned) swap(&shape[0], &shape[1]);
-    if (!same_shape(t.shape, t.rank, shape, rank)) {
+    if (!mmi_weights_same_shape(t.shape, t.rank, shape, rank)) {
         mmi_weight_shape_text(t.shape, t.rank, have);
         mmi_weight_shape_text(shape, rank, want);
         return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s is %s, expected %s", s->name, name, have, want);
     }
     if (turned) swap(&shape[0], &shape[1]);
-    if ((st = next_weight(ctx, m, name, t.dtype, rank, shape, capacity, &w))) return st;
+    for (size_t i = 0; layer < 0 && i < m->n_weights; i++) { /* one tensor for two */
+        if (strcmp(m->weights[i].name, name)) continue;
+        m->slots[row->slot] = (int32_t)i + 1;
+        return MM_OK;
+    }
+    if ((st = next_weight(ctx, m, row, name, t.dtype, rank, shape, room, &w))) return st;
     if (!s->trainable) st = keep_map(ctx, m, t.map);
     if (!st && turned) st = transpose(ctx, &t, shape, &own);
     if (!st && s->trainable)
@@ -271,6 +292,14 @@ static mm_status list_dtypes(mm_context *ctx, mm_model *m)
     return MM_OK;
 }
 
+mm_status mmi_weights_prepare(mm_context *ctx, mm_model *m)
+{
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = mmi_weights_prepare(ctx, m->parts[i]);
+    return !st && m->arch->prepare ? m->arch->prepare(ctx, m) : st;
+}
+
 static int64_t stacked_layers(const mm_model *m) { return m->info.layers > m->info.decoder_layers ? m->info.layers : m->info.decoder_layers; }
 
 static int row_applies(const mm_model *m, const mmi_weight_row *row, int64_t layer)
@@ -300,7 +329,7 @@ mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source
 {
     const mmi_architecture *a = m->arch;
     const int drawn = !s->gguf && !s->safetensors;
-    size_t capacity = 0;
+    capacities room = {0};
     int64_t layers = stacked_layers(m);
     mm_status st = MM_OK;
 
@@ -309,7 +338,7 @@ mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source
     if (!m->slots) return MM_E_NOMEM;
     for (int64_t layer = -1; layer < layers && !st; layer++) {
         for (size_t r = 0; r < a->n_rows && !st; r++)
-            if (row_applies(m, &a->rows[r], layer)) st = drawn ? draw_row(ctx, m, s, &a->rows[r], layer, &capacity) : load_row(ctx, m, s, &a->rows[r], layer, &capacity);
+            if (row_applies(m, &a->rows[r], layer)) st = drawn ? draw_row(ctx, m, s, &a->rows[r], layer, &room) : load_row(ctx, m, s, &a->rows[r], layer, &room);
         if (!st) st = mmi_progress(ctx, drawn ? "making the model" : "loading the model", layer + 2, layers + 1);
     }
     for (size_t i = 0; i < a->n_parts && !st; i++)

@@ -33,4 +33,13 @@ int mmi_weights_next(const mm_model *m, mmi_weight_place *at);
 int mmi_weight_row_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, size_t index, char *name, size_t size);
 void mmi_weight_shape_text(const int64_t *shape, int32_t rank, char out[128]); /* "[64, 8]" */
 
+/* Take anew what is derived from the weights, after they were changed. */
+mm_status mmi_weights_prepare(mm_context *ctx, mm_model *m);
+
+/* The shape that files have of weight `index` of m; the rank. */
+int32_t mmi_weights_file_shape(const mm_model *m, size_t index, int64_t shape[MM_TENSOR_MAX_RANK]);
+
+/* Equal but for leading ones. */
+int mmi_weights_same_shape(const int64_t *a, int32_t a_rank, const int64_t *b, int32_t b_rank);
+
 #endif

@@ -9,7 +9,7 @@
 
 #include "dtype.h"
 #include "file.h"
-#include "safetensors.h"
+#include "safetensors_writer.h"
 
 #define PREFIX "checkpoint-"
 #define SUFFIX ".safetensors"

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "safetensors.h"
+#include "safetensors_writer.h"
 
 static void write_and_compare(mm_context *ctx, const mmi_safetensors *s)
 {

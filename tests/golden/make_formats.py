@@ -107,6 +107,7 @@ def make_safetensors():
             "g": np.array([0, 255, 7], np.uint8),
         },
         OUT / "written.safetensors",
+        metadata={"format": "pt"},
     )
 
 

@@ -8,7 +8,7 @@
 #include "dtype.h"
 #include "mm_model.h"
 #include "mm_session.h"
-#include "safetensors.h"
+#include "safetensors_writer.h"
 #include "tensor.h"
 
 #define ADAPTERS "tests/golden/adapters/"

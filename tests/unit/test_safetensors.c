@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "formats_fixture.h"
 #include "json.h"
-#include "safetensors.h"
+#include "safetensors_writer.h"
 
 static mm_status visit(mm_context *ctx, const char *path)
 {

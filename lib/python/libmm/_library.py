@@ -93,6 +93,7 @@ MM_SESSION_LENGTH_PENALTY = 56
 MM_SESSION_STOP = 80
 MM_SESSION_GRAMMAR = 81
 MM_SESSION_JSON_SCHEMA = 82
+MM_SAVE_AS_IS = -1
 MM_WHEN_FULL_STOP, MM_WHEN_FULL_SLIDE = range(2)
 MM_EARLY_STOPPING_OFF, MM_EARLY_STOPPING_ON, MM_EARLY_STOPPING_NEVER = range(3)
 MM_TASK_TRANSCRIBE, MM_TASK_TRANSLATE = range(2)
@@ -195,6 +196,7 @@ PROTOTYPES = {
     # mm_model.h
     "mm_model_open": (c_int32, [_handle, _text, _out_handle]),
     "mm_model_create": (c_int32, [_handle, _text, c_int64, _out_handle]),
+    "mm_model_save": (c_int32, [_handle, _handle, _text, c_int32]),
     "mm_model_open_pair": (c_int32, [_handle, _text, _text, _out_handle]),
     "mm_model_adapt": (c_int32, [_handle, _handle, _text, c_double, _out_handle]),
     "mm_model_merge_adapter": (c_int32, [_handle, _handle, _out_handle]),

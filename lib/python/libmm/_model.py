@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -10,7 +11,7 @@ import numpy as np
 
 from . import _library as _c
 from ._audio import Audio
-from ._context import Context, Handle, c_text, take_text
+from ._context import Context, Handle, c_text, checked, take_text
 from ._image import Image, ImageSource, image_of
 from ._library import lib
 from ._session import Session, Stream
@@ -27,7 +28,7 @@ class Info:
 
     architecture: str            #: "llama", "bert", "vit", "dinov2"
     class_name: str              #: config.json's class, or general.architecture
-    format: str                  #: "safetensors" or "gguf"
+    format: str                  #: "safetensors", "gguf" or "created"
     dtypes: str                  #: element types of its matrices and how many of each
     parameters: int
     weight_bytes: int            #: what the weights take in memory, mapped files included
@@ -61,6 +62,26 @@ class Model:
                 pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_pair, p, os.fsencode(path), os.fsencode(projector))
         self._handle = Handle(pointer, lib.mm_model_release)
         self.info = self._read_info()
+
+    @classmethod
+    def create(cls, config: Union[str, Mapping[str, Any]], seed: int = 0, context: Optional[Context] = None) -> "Model":
+        """A new model with random weights, from the keys of a config.json or its text."""
+        out = cls.__new__(cls)
+        out.context = context or Context()
+        text = config if isinstance(config, str) else json.dumps(config)
+        with out.context.call() as p:
+            pointer = out.context.make(lib.mm_model_release, lib.mm_model_create, p, c_text(text, "config"), checked(seed, 64, "seed"))
+        out._handle = Handle(pointer, lib.mm_model_release)
+        out.info = out._read_info()
+        return out
+
+    def save(self, directory: Union[str, "os.PathLike[str]"], dtype: Optional[str] = None) -> None:
+        """Write it as a Hugging Face directory. dtype "F32", "F16" or "BF16" of the weights; None: as they are."""
+        kinds = {None: _c.MM_SAVE_AS_IS, "F32": _c.MM_DTYPE_F32, "F16": _c.MM_DTYPE_F16, "BF16": _c.MM_DTYPE_BF16}
+        if dtype not in kinds:
+            raise ValueError(f"dtype {dtype!r} is none of F32, F16 and BF16")
+        with self.context.call() as p:
+            self.context.check(lib.mm_model_save(self._handle.pointer, p, os.fsencode(directory), kinds[dtype]))
 
     def with_context(self, context: Context) -> "Model":
         """The same model, working through another context."""

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include "model_save.h"
+
+#include <string.h>
+
+#include "dtype.h"
+#include "file.h"
+#include "safetensors_writer.h"
+#include "size.h"
+#include "text.h"
+#include "weight_loader.h"
+
+/* A tensor to be written, beside its mmi_safetensors_tensor. */
+typedef struct {
+    const mmi_weight *weight;
+    int turned; /* the file has it [cols, rows] */
+} source;
+
+typedef struct {
+    mmi_safetensors_tensor *tensors;
+    source *sources;
+    size_t count, tensor_capacity, source_capacity;
+} listing;
+
+static void clear(listing *l)
+{
+    mmi_free(l->tensors);
+    mmi_free(l->sources);
+}
+
+/* Add the float weights of m and its parts, as `dtype`, MM_SAVE_AS_IS: as they are stored. */
+static mm_status list_weights(mm_context *ctx, const mm_model *m, int32_t dtype, listing *l)
+{
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < m->n_weights && !st; i++) {
+        const mmi_weight *w = &m->weights[i];
+        mmi_safetensors_tensor *t;
+        if (mmi_dtype_is_quantized(w->dtype)) continue;
+        if (mmi_grow(ctx, (void **)&l->tensors, &l->tensor_capacity, l->count, sizeof *l->tensors)) return MM_E_NOMEM;
+        if (mmi_grow(ctx, (void **)&l->sources, &l->source_capacity, l->count, sizeof *l->sources)) return MM_E_NOMEM;
+        t = &l->tensors[l->count];
+        memset(t, 0, sizeof *t);
+        t->name = w->name;
+        t->dtype = dtype == MM_SAVE_AS_IS ? w->stored : dtype;
+        t->rank = mmi_weights_file_shape(m, i, t->shape);
+        t->bytes = w->rows * w->cols * mmi_dtype_get(t->dtype)->block_bytes;
+        l->sources[l->count++] = (source){w, m->rows[i]->flags & MMI_ROW_TRANSPOSED};
+    }
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = list_weights(ctx, m->parts[i], dtype, l);
+    return st;
+}
+
+/* `count` values as `dtype`, in place. */
+static size_t narrow(int32_t dtype, float *values, size_t count)
+{
+    unsigned char *out = (unsigned char *)values; /* never ahead of what is read */
+
+    if (dtype == MM_DTYPE_F32) return count * sizeof *values;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = dtype == MM_DTYPE_F16 ? mmi_f32_to_f16(values[i]) : mmi_f32_to_bf16(values[i]);
+        memcpy(out + 2 * i, &half, 2);
+    }
+    return count * 2;
+}
+
+/* Rows are gathered until there are so many values, before they are written. */
+enum { GATHER = 1 << 16 };
+
+static mm_status emit_rows(mm_context *ctx, const mmi_weight *w, int32_t dtype, mmi_file_writer *out)
+{
+    size_t rows = mmi_size_min(w->rows, GATHER / w->cols + 1);
+    float *values = mmi_alloc_array(ctx, rows * w->cols, sizeof *values);
+    mm_status st = values ? MM_OK : MM_E_NOMEM;
+
+    for (size_t r = 0; r < w->rows && !st; r += rows) {
+        rows = mmi_size_min(rows, w->rows - r);
+        for (size_t i = 0; i < rows; i++) mmi_weight_read_row(w, r + i, values + i * w->cols);
+        st = mmi_file_append(ctx, out, values, narrow(dtype, values, rows * w->cols));
+    }
+    mmi_free(values);
+    return st;
+}
+
+/* [cols, rows] of [rows, cols]. */
+static mm_status emit_turned(mm_context *ctx, const mmi_weight *w, int32_t dtype, mmi_file_writer *out)
+{
+    size_t count = w->rows * w->cols;
+    float *row = mmi_alloc_array(ctx, w->cols, sizeof *row), *values = mmi_alloc_array(ctx, count, sizeof *values);
+    mm_status st = row && values ? MM_OK : MM_E_NOMEM;
+
+    for (size_t r = 0; r < w->rows && !st; r++) {
+        mmi_weight_read_row(w, r, row);
+        for (size_t c = 0; c < w->cols; c++) values[c * w->rows + r] = row[c];
+    }
+    if (!st) st = mmi_file_append(ctx, out, values, narrow(dtype, values, count));
+    mmi_free(values);
+    mmi_free(row);
+    return st;
+}
+
+static mm_status emit(mm_context *ctx, void *arg, size_t index, mmi_file_writer *out)
+{
+    const listing *l = arg;
+    const source *s = &l->sources[index];
+    mm_status st = mmi_progress(ctx, "saving the model", (int64_t)index, (int64_t)l->count);
+
+    if (st || !l->tensors[index].bytes) return st;
+    return s->turned ? emit_turned(ctx, s->weight, l->tensors[index].dtype, out) : emit_rows(ctx, s->weight, l->tensors[index].dtype, out);
+}
+
+static mm_status write_weights(mm_context *ctx, const mm_model *m, const char *path, int32_t dtype)
+{
+    listing l = {0};
+    mm_status st = list_weights(ctx, m, dtype, &l);
+
+    if (!st) st = mmi_safetensors_stream(ctx, path, l.tensors, l.count, emit, &l);
+    clear(&l);
+    return st;
+}
+
+mm_status mmi_model_save_weights(mm_context *ctx, const mm_model *m, const char *path) { return write_weights(ctx, m, path, MM_SAVE_AS_IS); }
+
+/* The elements of t as w has them. */
+static mm_status read_values(mm_context *ctx, const mmi_safetensors_tensor *t, int turned, mmi_weight *w)
+{
+    const mmi_weight file = {.dtype = t->dtype, .rows = turned ? w->cols : w->rows, .cols = turned ? w->rows : w->cols, .data = t->data};
+    float *values = mmi_weight_values(w), *row;
+
+    if (!turned) {
+        for (size_t r = 0; r < file.rows; r++) mmi_weight_read_row(&file, r, values + r * file.cols);
+        return MM_OK;
+    }
+    row = mmi_alloc_array(ctx, file.cols, sizeof *row);
+    if (!row) return MM_E_NOMEM;
+    for (size_t r = 0; r < file.rows; r++) {
+        mmi_weight_read_row(&file, r, row);
+        for (size_t c = 0; c < file.cols; c++) values[c * w->cols + r] = row[c];
+    }
+    mmi_free(row);
+    return MM_OK;
+}
+
+/* Every tensor is there and fits, before the first is taken. */
+static mm_status check_weights(mm_context *ctx, mm_model *m, const mmi_safetensors *f, const char *path)
+{
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const mmi_safetensors_tensor *t = mmi_safetensors_find(f, m->weights[i].name);
+        int64_t shape[MM_TENSOR_MAX_RANK] = {0};
+        int32_t rank = mmi_weights_file_shape(m, i, shape);
+        if (mmi_dtype_is_quantized(m->weights[i].dtype)) continue;
+        if (!mmi_weight_values(&m->weights[i]))
+            return mmi_fail(ctx, MM_E_ARGUMENT, "cannot read %s: the model was not opened to be changed", path);
+        if (!t) return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", path, m->weights[i].name);
+        if (t->dtype != MM_DTYPE_F32 && t->dtype != MM_DTYPE_F16 && t->dtype != MM_DTYPE_BF16)
+            return mmi_fail(ctx, MM_E_DTYPE, "%s: tensor %s is of type %s, which no weight is", path, t->name, t->file_type);
+        if (!mmi_weights_same_shape(t->shape, t->rank, shape, rank))
+            return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s has another shape than the model's", path, t->name);
+    }
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = check_weights(ctx, m->parts[i], f, path);
+    return st;
+}
+
+static mm_status take_weights(mm_context *ctx, mm_model *m, const mmi_safetensors *f)
+{
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < m->n_weights && !st; i++)
+        if (!mmi_dtype_is_quantized(m->weights[i].dtype))
+            st = read_values(ctx, mmi_safetensors_find(f, m->weights[i].name), m->rows[i]->flags & MMI_ROW_TRANSPOSED, &m->weights[i]);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = take_weights(ctx, m->parts[i], f);
+    return st;
+}
+
+mm_status mmi_model_load_weights(mm_context *ctx, mm_model *m, const char *path)
+{
+    mmi_safetensors *f = NULL;
+    mm_status st = mmi_safetensors_open(ctx, path, &f);
+
+    if (!st) st = check_weights(ctx, m, f, path);
+    if (!st) st = take_weights(ctx, m, f);
+    if (!st) st = mmi_weights_prepare(ctx, m);
+    mmi_safetensors_destroy(f);
+    return st;
+}
+
+/* Quantized weights have no place in safetensors; `common` becomes the type that all matrices are written in, -1: there are several. */
+static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, int *seen, int32_t *common)
+{
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const mmi_weight *w = &m->weights[i];
+        int32_t type = dtype == MM_SAVE_AS_IS ? w->stored : dtype;
+        if (mmi_dtype_is_quantized(w->dtype))
+            return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model: tensor %s is %s, which safetensors does not have", w->name, mm_dtype_name(w->dtype));
+        if (w->rank < 2) continue;
+        *common = *seen && *common != type ? -1 : type;
+        *seen = 1;
+    }
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = check_types(ctx, m->parts[i], dtype, seen, common);
+    return st;
+}
+
+/* A config.json's text with every "dtype" and "torch_dtype" naming this type. In JSON a quote, a name and a quote in a row are that name and nothing
+ * else: a quote within a string has a backslash before it. */
+static int name_type(mm_context *ctx, const char *text, int32_t dtype, mmi_text *out)
+{
+    static const char *const keys[] = {"\"dtype\"", "\"torch_dtype\""};
+    const char *type = dtype == MM_DTYPE_F32 ? "float32" : dtype == MM_DTYPE_F16 ? "float16" : "bfloat16", *done = text;
+
+    for (const char *at = text; *at; at++) {
+        size_t n = 0;
+        for (size_t k = 0; k < 2; k++)
+            if (!strncmp(at, keys[k], strlen(keys[k]))) n = strlen(keys[k]);
+        if (!n) continue;
+        at += n;
+        at += strspn(at, " \t\r\n:");
+        if (*at != '"') break;
+        at++;
+        if (mmi_text_append(ctx, out, done, (size_t)(at - done)) || mmi_text_append(ctx, out, type, strlen(type))) return 1;
+        at += strcspn(at, "\"");
+        done = at;
+        if (!*at) break;
+    }
+    return mmi_text_append(ctx, out, done, strlen(done));
+}
+
+/* dtype -1: as it is. */
+static mm_status write_config(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype)
+{
+    char *path = mmi_file_join(ctx, directory, "config.json"), *from = mmi_file_join(ctx, m->path, "config.json"), *read = NULL;
+    const char *text = m->config_text;
+    mmi_text out = {0};
+    size_t size;
+    mm_status st = path && from ? MM_OK : MM_E_NOMEM;
+
+    if (!st && !text && !mmi_file_exists(from))
+        st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s, which it was opened from, is no longer there", from);
+    if (!st && !text) st = mmi_file_read(ctx, from, MMI_HF_MAX_CONFIG, &read, &size);
+    if (read) text = read;
+    if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, text, strlen(text)) : name_type(ctx, text, dtype, &out))) st = MM_E_NOMEM;
+    if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){out.data, out.size}, 1);
+    mmi_text_clear(&out);
+    mmi_free(read);
+    mmi_free(from);
+    mmi_free(path);
+    return st;
+}
+
+mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype)
+{
+    int32_t common = -1;
+    int seen = 0;
+    char *path = NULL;
+    mm_status st;
+
+    if (dtype != MM_SAVE_AS_IS && dtype != MM_DTYPE_F32 && dtype != MM_DTYPE_F16 && dtype != MM_DTYPE_BF16)
+        return mmi_fail(ctx, MM_E_ARGUMENT, "weights can be saved as F32, F16 or BF16, or as they are, not as dtype %d", (int)dtype);
+    if (!strcmp(m->format, "gguf"))
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model: %s is a GGUF file, which came without a config.json", m->path);
+    if ((st = check_types(ctx, m, dtype, &seen, &common))) return st;
+    if ((st = mmi_file_make_directory(ctx, directory))) return st;
+    if ((st = write_config(ctx, m, directory, common))) return st;
+    if (!m->config_text && (st = mmi_hf_directory_copy(ctx, m->path, directory))) return st;
+    path = mmi_file_join(ctx, directory, "model.safetensors");
+    st = path ? write_weights(ctx, m, path, dtype) : MM_E_NOMEM;
+    mmi_free(path);
+    return st;
+}
