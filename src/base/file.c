@@ -54,6 +54,11 @@ static const char *reason_in(int error, char text[REASON])
 
 #define reason(error) reason_in(error, (char[REASON]){0})
 
+mm_status mmi_file_fail(mm_context *ctx, const char *verb, const char *path, int error)
+{
+    return mmi_fail(ctx, error == ENOENT || error == ENOTDIR ? MM_E_NOT_FOUND : MM_E_IO, "cannot %s %s: %s", verb, path, reason(error));
+}
+
 /* Open a regular file: a directory or a device is refused, for their sizes mean nothing. */
 static mm_status open_regular(mm_context *ctx, const char *path, int *fd, size_t *size)
 {

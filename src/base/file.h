@@ -41,6 +41,9 @@ typedef struct {
 } mmi_file_piece;
 mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece *pieces, size_t count);
 
+/* MM_E_NOT_FOUND or MM_E_IO with "cannot <verb> <path>: <what the errno means>". */
+mm_status mmi_file_fail(mm_context *ctx, const char *verb, const char *path, int error);
+
 int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);
 /* Make a directory, which may be there already; those above it must be. */

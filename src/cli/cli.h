@@ -87,6 +87,8 @@ int cli_tokenize(int argc, char **argv);
 int cli_preprocess(int argc, char **argv);
 int cli_transcribe(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_train(int argc, char **argv);
+int cli_eval(int argc, char **argv);
 int cli_explain(int argc, char **argv);
 
 #endif

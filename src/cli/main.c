@@ -18,6 +18,8 @@ static const struct {
     {"tokenize", "tokenize MODEL [--decode] --text-file F", cli_tokenize},
     {"preprocess", "preprocess MODEL (--image F... | --audio F | --video F) --outputs out.safetensors", cli_preprocess},
     {"explain", "explain MODEL --image F [--prompt TEXT] --output F.png [--max-tokens N] [--raw]", cli_explain},
+    {"train", "train CONFIG.json [--resume] [--plot loss.png]", cli_train},
+    {"eval", "eval MODEL CONFIG.json [--json] [--plot confusion.png]", cli_eval},
     {"bench", "bench MODEL [--json] [--text-file F]", cli_bench},
 };
 

@@ -124,7 +124,7 @@ static mm_status read_documents(mm_context *ctx, mmi_hf_directory *d)
     return MM_OK;
 }
 
-mm_status mmi_hf_directory_open(mm_context *ctx, const char *path, mmi_hf_directory **out)
+static mm_status read_directory(mm_context *ctx, const char *path, int weights, mmi_hf_directory **out)
 {
     mmi_hf_directory *d = NULL;
     mm_status st = MM_OK;
@@ -140,7 +140,7 @@ mm_status mmi_hf_directory_open(mm_context *ctx, const char *path, mmi_hf_direct
     st = read_documents(ctx, d);
     if (!st) st = read_chat_template(ctx, d);
     if (!st) st = read_pooling(ctx, d);
-    if (!st) st = open_weights(ctx, d);
+    if (!st && weights) st = open_weights(ctx, d);
     if (st) goto cleanup;
     *out = d;
     d = NULL;
@@ -148,6 +148,9 @@ cleanup:
     mmi_hf_directory_destroy(d);
     return st;
 }
+
+mm_status mmi_hf_directory_open(mm_context *ctx, const char *path, mmi_hf_directory **out) { return read_directory(ctx, path, 1, out); }
+mm_status mmi_hf_directory_read(mm_context *ctx, const char *path, mmi_hf_directory **out) { return read_directory(ctx, path, 0, out); }
 
 void mmi_hf_directory_destroy(mmi_hf_directory *d)
 {

@@ -29,7 +29,7 @@ typedef struct {
     char *chat_template;          /* chat_template.jinja: NUL-terminated UTF-8 */
     mmi_json *modules;            /* modules.json: the steps of a sentence-transformers model */
     mmi_json *pooling;            /* config.json in the folder of the Pooling step of modules.json */
-    mmi_safetensors *weights;     /* model.safetensors, or the shards of model.safetensors.index.json; never NULL */
+    mmi_safetensors *weights;     /* model.safetensors, or the shards of model.safetensors.index.json; NULL only when read without */
 } mmi_hf_directory;
 
 /* MM_E_NOT_FOUND without config.json or weights; MM_E_UNSUPPORTED when the only weights are in a pickle or another format
@@ -39,6 +39,7 @@ mm_status mmi_hf_directory_open(mm_context *ctx, const char *path, mmi_hf_direct
 /* Copy what a directory has besides its configuration and weights (tokenizer, processors, chat template, generation, pooling) into another, which
  * is there. */
 mm_status mmi_hf_directory_copy(mm_context *ctx, const char *from, const char *to);
+mm_status mmi_hf_directory_read(mm_context *ctx, const char *path, mmi_hf_directory **out); /* the same without the weights, which need not be there */
 void mmi_hf_directory_destroy(mmi_hf_directory *directory); /* NULL allowed; the weights' maps stay while someone retains them */
 
 #endif

@@ -484,3 +484,34 @@ int mmi_json_quote(mm_context *ctx, mmi_text *out, const char *s, size_t n)
     if (i > plain && mmi_text_append(ctx, out, s + plain, i - plain)) return 1;
     return mmi_text_append(ctx, out, "\"", 1);
 }
+
+static int write_node(mm_context *ctx, mmi_text *out, const mmi_json_node *node, int depth)
+{
+    const mmi_json_kind kind = mmi_json_kind_of(node);
+    const int object = kind == MMI_JSON_OBJECT;
+    const char *s = mmi_json_string(node);
+    double number = 0;
+    int64_t whole;
+
+    switch (kind) {
+    case MMI_JSON_STRING: return mmi_json_quote(ctx, out, s, strlen(s));
+    case MMI_JSON_BOOL: return mmi_text_format(ctx, out, mmi_json_true(node) ? "true" : "false");
+    case MMI_JSON_NUMBER:
+        if (mmi_json_integer(node, &whole)) return mmi_text_format(ctx, out, "%lld", (long long)whole);
+        (void)mmi_json_number(node, &number);
+        return mmi_text_format(ctx, out, "%.17g", number);
+    case MMI_JSON_ARRAY:
+    case MMI_JSON_OBJECT: break;
+    case MMI_JSON_ABSENT:
+    case MMI_JSON_NULL: return mmi_text_format(ctx, out, "null");
+    }
+    if (mmi_text_format(ctx, out, object ? "{" : "[")) return 1;
+    for (const mmi_json_node *n = mmi_json_first(node); n; n = mmi_json_next(n)) {
+        if (mmi_text_format(ctx, out, "%s%*s", n == mmi_json_first(node) ? "\n" : ",\n", 2 * depth + 2, "")) return 1;
+        if (object && (mmi_json_quote(ctx, out, mmi_json_key(n), strlen(mmi_json_key(n))) || mmi_text_format(ctx, out, ": "))) return 1;
+        if (write_node(ctx, out, n, depth + 1)) return 1; /* as deep as documents are, MMI_JSON_MAX_DEPTH */
+    }
+    return mmi_text_format(ctx, out, "\n%*s%s", 2 * depth, "", object ? "}" : "]");
+}
+
+int mmi_json_write(mm_context *ctx, mmi_text *out, const mmi_json_node *node) { return write_node(ctx, out, node, 0); }

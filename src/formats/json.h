@@ -58,5 +58,7 @@ mm_status mmi_json_only(mm_context *ctx, const mmi_json *doc, const mmi_json_nod
 
 /* Append a string as JSON, quotes included, with malformed UTF-8 as U+FFFD. Nonzero when out of memory. */
 int mmi_json_quote(mm_context *ctx, mmi_text *out, const char *bytes, size_t n);
+/* Append a node with all that is in it, two blanks a level. Nonzero when out of memory. */
+int mmi_json_write(mm_context *ctx, mmi_text *out, const mmi_json_node *node);
 
 #endif

@@ -58,9 +58,9 @@ static mm_status run_batch(mm_context *ctx, const mm_model *m, const batch *b, i
     return st;
 }
 
-/* The ids of a text, at most `most`: as the tokenizers package truncates, the text is cut and the special tokens around it stay. */
-static mm_status encode_cut(mm_context *ctx, const mmi_tokenizer *t, const char *text, size_t most, mmi_ids *ids)
+mm_status mmi_embedding_ids(mm_context *ctx, const mm_model *m, const char *text, size_t most, mmi_ids *ids)
 {
+    const mmi_tokenizer *t = m->tokenizer;
     mmi_ids bare = {0};
     size_t n = strlen(text), before = 0, behind, stay;
     mm_status st = mmi_tokenizer_encode(ctx, t, text, n, 1, 1, ids);
@@ -73,7 +73,7 @@ static mm_status encode_cut(mm_context *ctx, const mmi_tokenizer *t, const char 
         behind = added - before;
         stay = most > added ? most - added : 0;
         memmove(ids->data + before + stay, ids->data + ids->count - behind, behind * sizeof *ids->data);
-        ids->count = before + stay + behind;
+        ids->count = mmi_size_min(before + stay + behind, most);
     }
     mmi_free(bare.data);
     return st;
@@ -113,7 +113,7 @@ mm_status mmi_embed_texts(mm_context *ctx, const mm_model *m, const char *const 
     b.offsets[0] = 0;
     for (size_t i = 0; i < count; i++) {
         ids.count = 0;
-        if ((st = encode_cut(ctx, m->tokenizer, texts[i], most, &ids))) goto cleanup;
+        if ((st = mmi_embedding_ids(ctx, m, texts[i], most, &ids))) goto cleanup;
         ids.count = mmi_size_min(ids.count, most);
         if (m->info.pads_text && (st = pad(ctx, m, most, &ids))) goto cleanup;
         if (ids.count) memcpy(b.ids + b.tokens, ids.data, ids.count * sizeof *b.ids);
@@ -241,7 +241,7 @@ mm_status mmi_classify_text(mm_context *ctx, const mm_model *m, const char *text
     if (!k) return MM_E_NOMEM;
     if (!m->info.classifies || !m->info.vocabulary) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no classifier of texts", m->path);
     if (!m->tokenizer) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", m->path);
-    if ((st = encode_cut(ctx, m->tokenizer, text, (size_t)m->info.context, &ids))) goto cleanup;
+    if ((st = mmi_embedding_ids(ctx, m, text, (size_t)m->info.context, &ids))) goto cleanup;
     shape[1] = (int64_t)ids.count;
     if ((st = mm_tensor_copy(ctx, MM_DTYPE_I32, 2, shape, ids.data, &t))) goto cleanup;
     if ((st = mm_tensor_map_create(ctx, &in))) goto cleanup;

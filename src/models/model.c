@@ -117,6 +117,14 @@ int32_t mmi_model_position(const mm_model *m, int32_t id, size_t index)
     return base && id == base - 1 ? id : base + (int32_t)index;
 }
 
+int mmi_model_head(const mm_model *m, const char *head, char ***names, size_t *count)
+{
+    if (head || !m->info.classifies) return 0;
+    *names = m->labels;
+    *count = m->n_labels;
+    return 1;
+}
+
 size_t mmi_model_parameters(const mm_model *m)
 {
     size_t n = 0;
@@ -540,4 +548,16 @@ mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm
     mmi_model_release(*out);
     *out = NULL;
     return MM_E_NOMEM;
+}
+
+mm_status mmi_model_create_in(mm_context *ctx, const char *directory, int64_t seed, mm_model **out)
+{
+    mmi_hf_directory *d = NULL;
+    mm_status st;
+
+    *out = NULL;
+    st = mmi_hf_directory_read(ctx, directory, &d);
+    if (!st) st = assemble(ctx, d, "created", &(mmi_weight_source){.seed = seed, .name = directory, .trainable = 1}, out);
+    mmi_hf_directory_destroy(d);
+    return st;
 }

@@ -215,6 +215,8 @@ mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model *
 
 /* Such a model of a config.json's text, its weights as mmi_weight_draw begins them. */
 mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm_model **out);
+/* The same of a directory that has all but the weights. */
+mm_status mmi_model_create_in(mm_context *ctx, const char *directory, int64_t seed, mm_model **out);
 
 void mmi_model_retain(mm_model *m);
 void mmi_model_release(mm_model *m); /* NULL allowed */
@@ -226,6 +228,9 @@ const mmi_weight *mmi_model_weight(const mm_model *m, int slot, int64_t layer);
  * the reference has it when it decodes over caches. */
 void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, int32_t *out);
 int32_t mmi_model_position(const mm_model *m, int32_t id, size_t index);
+
+/* The classes of a head, of the model's own for NULL: how many, and their names, which may be NULL or have gaps. 0: there is no such head. */
+int mmi_model_head(const mm_model *m, const char *head, char ***names, size_t *count);
 
 /* Parameters and bytes of all weights. */
 size_t mmi_model_parameters(const mm_model *m);

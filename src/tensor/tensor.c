@@ -208,3 +208,47 @@ mm_tensor *mm_tensor_map_get(const mm_tensor_map *m, const char *name)
 size_t mm_tensor_map_count(const mm_tensor_map *m) { return m ? m->count : 0; }
 const char *mm_tensor_map_name(const mm_tensor_map *m, size_t i) { return m && i < m->count ? m->entries[i].name : NULL; }
 mm_tensor *mm_tensor_map_at(const mm_tensor_map *m, size_t i) { return m && i < m->count ? m->entries[i].tensor : NULL; }
+
+/* Tensor `name` of all maps as one. */
+static mm_status stack(mm_context *ctx, const mm_tensor_map *const *maps, size_t n, const char *name, mm_tensor **out)
+{
+    const mm_tensor *first = mm_tensor_map_get(maps[0], name);
+    int64_t shape[MM_TENSOR_MAX_RANK] = {0};
+    const int32_t rank = first->rank;
+    char *to;
+    mm_status st;
+
+    memcpy(shape, first->shape, (size_t)rank * sizeof *shape);
+    for (size_t i = 1; i < n; i++) {
+        const mm_tensor *t = mm_tensor_map_get(maps[i], name);
+        if (!t || rank < 1 || t->rank != rank || t->dtype != first->dtype || memcmp(t->shape + 1, first->shape + 1, (size_t)(rank - 1) * sizeof *shape))
+            return mmi_fail(ctx, MM_E_SHAPE, "%s of two examples differ in their sizes, and make no batch", name);
+        shape[0] += t->shape[0];
+    }
+    st = mm_tensor_create(ctx, first->dtype, rank, shape, out);
+    if (st) return st;
+    to = (*out)->data;
+    for (size_t i = 0; i < n; i++) {
+        const mm_tensor *t = mm_tensor_map_get(maps[i], name);
+        memcpy(to, t->data, t->bytes);
+        to += t->bytes;
+    }
+    return MM_OK;
+}
+
+mm_status mmi_tensor_maps_stack(mm_context *ctx, const mm_tensor_map *const *maps, size_t n, mm_tensor_map **out)
+{
+    mm_status st = mm_tensor_map_create(ctx, out);
+
+    for (size_t i = 0; i < mm_tensor_map_count(maps[0]) && !st; i++) {
+        mm_tensor *t = NULL;
+        st = stack(ctx, maps, n, mm_tensor_map_name(maps[0], i), &t);
+        if (!st) st = mm_tensor_map_set(ctx, *out, mm_tensor_map_name(maps[0], i), t);
+        mm_tensor_release(t);
+    }
+    if (st) {
+        mm_tensor_map_destroy(*out);
+        *out = NULL;
+    }
+    return st;
+}

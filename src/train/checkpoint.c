@@ -96,7 +96,7 @@ static mm_status each(mm_context *ctx, const char *directory, void (*fn)(void *a
     struct dirent *entry;
     uint64_t step;
 
-    if (!d) return errno == ENOENT ? MM_OK : mmi_fail(ctx, MM_E_IO, "cannot read %s: %s", directory, strerror(errno));
+    if (!d) return errno == ENOENT ? MM_OK : mmi_file_fail(ctx, "read", directory, errno);
     while ((entry = readdir(d)))
         if (step_of(entry->d_name, &step)) fn(arg, entry->d_name, step);
     (void)closedir(d);

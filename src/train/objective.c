@@ -192,7 +192,7 @@ static mmi_value margin(mmi_io *io, mmi_value logits)
     return mmi_add(g, mmi_slice(g, sums, 1, 0, 1), mmi_scale(g, mmi_slice(g, sums, 1, 1, 1), -1));
 }
 
-static mmi_value preference(mmi_io *io, mmi_value logits, const mmi_objective_spec *spec)
+static mmi_value preference(mmi_io *io, mmi_value logits, const mmi_objective_spec *spec, mmi_value *gains)
 {
     static const char *const wanted[] = {"logits", NULL};
     mmi_graph *g = io->g;
@@ -201,7 +201,7 @@ static mmi_value preference(mmi_io *io, mmi_value logits, const mmi_objective_sp
     int64_t pairs;
 
     build_other(io, &other, spec->other, wanted);
-    m = mmi_add(g, m, mmi_scale(g, margin(io, other_logits(io, &other)), -1));
+    *gains = m = mmi_add(g, m, mmi_scale(g, margin(io, other_logits(io, &other)), -1));
     if (g->status) return 0;
     pairs = mmi_graph_look(g, m)->shape[0];
     return negative(io, mmi_log_sigmoid(g, mmi_scale(g, m, spec->beta)), constant(g, 1, &pairs, 1.0f / (float)pairs));
@@ -225,7 +225,7 @@ static mmi_value loss_of(mmi_io *io, const mmi_objective_spec *spec, mmi_value *
         if (spec->kind == MMI_OBJECTIVE_REGRESSION) return squares(io->g, *compared, mmi_io_require(io, "values", MM_DTYPE_F32, 2), 0);
         return class_loss(io, *compared, spec);
     case MMI_OBJECTIVE_DISTILLATION: *compared = token_logits(io); return distillation(io, *compared, spec);
-    case MMI_OBJECTIVE_DPO: *compared = token_logits(io); return preference(io, *compared, spec);
+    case MMI_OBJECTIVE_DPO: return preference(io, token_logits(io), spec, compared);
     default: *compared = token_logits(io); return token_loss(io, *compared, spec);
     }
 }

@@ -5,6 +5,7 @@
  *   label_positions i32 [B, K], where the logits of those stand in the sequence that the decoder reads
  *   label_weights   f32, as labels, what each counts: 1 / n for a mean over n; of preference 1 or 0
  *   values          f32 [B, n], of regression
+ *   segments        i32 [n + 1], offsets of packed texts in a batch of one
  *   clean_pixel_values f32, as pixel_values, of a denoising autoencoder
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_OBJECTIVE_H

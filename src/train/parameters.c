@@ -20,13 +20,14 @@ static mm_status add(mm_context *ctx, weight_list *list, mmi_weight *w)
     return MM_OK;
 }
 
-/* Weights that can be changed: floats of our own. */
+/* Weights that can be changed: floats of our own, or of the base's that an adapted model shares. */
 static mm_status collect(mm_context *ctx, mm_model *m, weight_list *list)
 {
+    const mm_model *owner = m->base ? m->base : m;
     mm_status st = MM_OK;
 
     for (size_t i = 0; i < m->n_weights && !st; i++)
-        if (mmi_weight_values(&m->weights[i])) st = add(ctx, list, &m->weights[i]);
+        if (mmi_weight_values(&owner->weights[i])) st = add(ctx, list, &m->weights[i]);
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
         if (m->parts[i]) st = collect(ctx, m->parts[i], list);
     return st;
@@ -59,7 +60,7 @@ static mm_status to_bf16(mm_context *ctx, mmi_weight *w)
     const float *from = w->data;
     uint16_t *to;
 
-    if (w->rank < 2) return MM_OK;
+    if (w->rank < 2 || !w->data_owned) return MM_OK; /* a base's, which others read */
     to = mmi_alloc_array(ctx, n, sizeof *to);
     if (!to) return MM_E_NOMEM;
     for (size_t i = 0; i < n; i++) to[i] = mmi_f32_to_bf16(from[i]);

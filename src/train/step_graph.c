@@ -42,6 +42,7 @@ static mm_status build(mm_context *ctx, const mmi_step_graphs *s, const mmi_obje
     e->trains = trains;
     e->scale = scale;
     io->g->trains = trains;
+    io->segments = mmi_io_input(io, "segments");
     e->loss = mmi_objective_loss(io, spec, trains ? NULL : &e->compared);
     if (trains) mmi_graph_gradients(io->g, e->loss, scale, s->recompute);
     if ((st = mmi_graph_plan(io->g))) return st;

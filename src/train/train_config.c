@@ -202,7 +202,7 @@ static mm_status task_keys(const reader *r, const mmi_json_node *task, mmi_objec
     } keys[] = {{"name", ~0u}, {"objective", ~0u}, {"data", ~0u}, {"weight", ~0u}, {"ratio", ~0u}, {"batch_size", ~0u},
                 {"max_tokens", TOKENS | OF(CONTRASTIVE) | OF(SIGMOID_CONTRASTIVE) | OF(MATCHING) | OF(CLASSIFICATION) | OF(REGRESSION)},
                 {"pack", OF(CAUSAL_LM)}, {"mask_probability", OF(MASKED_LM) | OF(SPAN_CORRUPTION)}, {"mean_span", OF(SPAN_CORRUPTION)},
-                {"noise", OF(DENOISING_IMAGE)}, {"prompt", OF(CAPTION) | OF(VQA)}, {"head", HEADS},
+                {"noise", OF(DENOISING_IMAGE)}, {"generate", OF(CAPTION) | OF(VQA)}, {"prompt", OF(CAPTION) | OF(VQA)}, {"head", HEADS},
                 {"label_smoothing", (TOKENS & ~(unsigned)OF(DPO)) | OF(CLASSIFICATION) | OF(MATCHING)}, {"teacher", OF(DISTILLATION)},
                 {"temperature", OF(DISTILLATION)}, {"soft_weight", OF(DISTILLATION)}, {"hidden_weight", OF(DISTILLATION)},
                 {"student_state", OF(DISTILLATION)}, {"teacher_state", OF(DISTILLATION)}, {"reference", OF(DPO)}, {"beta", OF(DPO)}};
@@ -236,7 +236,6 @@ static mm_status read_task(const reader *r, const mmi_json_node *node, mmi_train
     kind = mmi_objective_find(objective);
     if (kind < 0) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: objective \"%.40s\" is not known", mmi_json_name(r->doc), objective);
     TRY(task_keys(r, node, (mmi_objective_kind)kind));
-    t->node = node;
     o->kind = (mmi_objective_kind)kind;
     t->weight = t->ratio = 1;
     t->batch_size = r->c->batch_size;
@@ -258,6 +257,7 @@ static mm_status read_task(const reader *r, const mmi_json_node *node, mmi_train
     TRY(number(r, node, "mask_probability", 0.001, 0.999, &t->mask_probability));
     TRY(number(r, node, "mean_span", 1, 100, &t->mean_span));
     TRY(number(r, node, "noise", 0, 100, &t->noise));
+    TRY(integer(r, node, "generate", 0, 1 << 30, &t->generate));
     TRY(text(r, node, "prompt", 0, &t->prompt));
     TRY(text(r, node, "head", 0, &t->head));
     TRY(real(r, node, "label_smoothing", 0, 0.99, &o->smoothing));

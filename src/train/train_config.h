@@ -28,7 +28,7 @@ typedef struct {
     double mask_probability, mean_span; /* of masked language models and span corruption */
     double noise;                 /* of the denoising autoencoder: standard deviation of what is added to pixels */
     char *prompt;                 /* of caption, the text before the answer; of vqa with {question} in it */
-    const mmi_json_node *node;    /* the task's object */
+    int64_t generate;             /* held-out examples that an evaluation lets the model answer by itself */
 } mmi_train_task;
 
 /* Rules for parameters whose names match; a later one overrules. */

@@ -7,6 +7,7 @@
 #include "mm_session.h"
 #include "mm_tensor.h"
 #include "mm_tokenizer.h"
+#include "mm_train.h"
 #include "mm_video.h"
 
 #include <stddef.h>

@@ -6,6 +6,7 @@
 #include "mm_audio.h"
 #include "mm_tensor.h"
 #include "mm_tokenizer.h"
+#include "mm_train.h"
 #include "mm_video.h"
 #include "mm_context.h"
 

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "run_model.h"
+
+#include <string.h>
+
+#include "file.h"
+#include "hf_directory.h"
+
+#define TRY(call) \
+    do { \
+        const mm_status tried = (call); \
+        if (tried) return tried; \
+    } while (0)
+
+static mm_status write_file(mm_context *ctx, const char *directory, const char *name, const char *data, size_t size)
+{
+    const mmi_file_piece piece = {data, size};
+    char *path = mmi_file_join(ctx, directory, name);
+    mm_status st = path ? mmi_file_write(ctx, path, &piece, 1) : MM_E_NOMEM;
+
+    mmi_free(path);
+    return st;
+}
+
+static mm_status write_json(mm_context *ctx, const char *directory, const char *name, const mmi_json_node *node)
+{
+    mmi_text text = {0};
+    mm_status st = mmi_json_write(ctx, &text, node) || mmi_text_append(ctx, &text, "\n", 1) ? MM_E_NOMEM : write_file(ctx, directory, name, text.data, text.size);
+
+    mmi_text_clear(&text);
+    return st;
+}
+
+static mm_status take_tokenizer(mm_context *ctx, const mmi_train_config *c)
+{
+    char *data = NULL;
+    size_t size = 0;
+    mm_status st;
+
+    if (!c->tokenizer) return MM_OK;
+    if (mmi_file_is_directory(c->tokenizer)) return mmi_hf_directory_copy(ctx, c->tokenizer, c->output);
+    st = mmi_file_read(ctx, c->tokenizer, MMI_HF_MAX_TOKENIZER, &data, &size);
+    if (!st) st = write_file(ctx, c->output, "tokenizer.json", data, size);
+    mmi_free(data);
+    return st;
+}
+
+mm_status mmi_run_model_open(mm_context *ctx, const mmi_train_config *c, mm_model **out)
+{
+    if (c->from) return mmi_model_open_trainable(ctx, c->from, out);
+    *out = NULL;
+    TRY(mmi_file_make_directory(ctx, c->output));
+    TRY(write_json(ctx, c->output, "config.json", c->model_config));
+    TRY(take_tokenizer(ctx, c));
+    if (c->processor) TRY(write_json(ctx, c->output, "preprocessor_config.json", c->processor));
+    return mmi_model_create_in(ctx, c->output, (int64_t)c->seed, out);
+}
+
+mm_status mmi_run_model_other(mm_context *ctx, const mmi_train_config *c, const mmi_train_task *t, mm_model **out)
+{
+    const char *path = t->other ? t->other : c->from;
+
+    *out = NULL;
+    if (t->objective.kind != MMI_OBJECTIVE_DISTILLATION && t->objective.kind != MMI_OBJECTIVE_DPO) return MM_OK;
+    if (!path) return mmi_fail(ctx, MM_E_ARGUMENT, "task %s: a \"reference\" is needed where the model is a new one", t->name);
+    return mmi_model_open(ctx, path, out);
+}

@@ -1,0 +1,371 @@
+/* The run: batches in their order, steps, what is written when.
+ * SPDX-License-Identifier: MIT */
+#include "trainer.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "checkpoint.h"
+#include "evaluation.h"
+#include "file.h"
+#include "gradient_norm.h"
+#include "json.h"
+#include "model_save.h"
+#include "run_model.h"
+#include "size.h"
+
+#define TRY(call) \
+    do { \
+        const mm_status tried = (call); \
+        if (tried) return tried; \
+    } while (0)
+
+static double now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Beginning. */
+
+static mm_status add_adapter(mm_trainer *t)
+{
+    static const char *const all[] = {"all-linear"};
+    const mmi_train_config *c = &t->config;
+    const mmi_adapter_spec spec = {c->n_lora_targets ? (const char *const *)c->lora_targets : all, c->n_lora_targets ? c->n_lora_targets : 1, 0,
+                                   c->lora_rank, c->lora_alpha, c->lora_rank_stabilized};
+    mm_model *adapted = NULL;
+
+    TRY(mmi_adapter_create(t->ctx, t->model, &spec, c->seed, &adapted));
+    mmi_model_release(t->model); /* which the adapted one holds */
+    t->model = adapted;
+    return MM_OK;
+}
+
+static mm_status choose_parameters(mm_trainer *t)
+{
+    const mmi_adapter *a = t->model->adapter;
+    mmi_weight **extra = NULL;
+    size_t n = 0;
+    mm_status st;
+
+    if (a) {
+        extra = mmi_alloc_array(t->ctx, 2 * a->n_pairs, sizeof *extra);
+        if (!extra) return MM_E_NOMEM;
+        for (size_t i = 0; i < a->n_pairs; i++) {
+            extra[n++] = &a->pairs[i].a;
+            extra[n++] = &a->pairs[i].b;
+        }
+    }
+    st = mmi_parameters_choose(t->ctx, t->model, extra, n, &t->config, &t->parameters);
+    mmi_free(extra);
+    return st;
+}
+
+static mm_status open_tasks(mm_trainer *t)
+{
+    double ratios[MMI_TRAIN_TASKS];
+
+    for (size_t i = 0; i < t->config.n_tasks; i++) {
+        mmi_train_task *task = &t->config.tasks[i];
+        ratios[i] = task->ratio;
+        TRY(mmi_run_model_other(t->ctx, &t->config, task, &t->others[i]));
+        task->objective.other = t->others[i];
+        TRY(mmi_task_data_open(t->ctx, t->model, &t->config, i, 1, &t->data[i]));
+    }
+    return mmi_task_order_create(t->ctx, ratios, t->config.n_tasks, &t->order);
+}
+
+/* Steps in which every example comes up `epochs` times, or as often on average where ratios say otherwise. */
+static uint64_t steps_of(const mm_trainer *t)
+{
+    const mmi_train_config *c = &t->config;
+    double batches = 0;
+
+    if (c->steps) return (uint64_t)c->steps;
+    for (size_t i = 0; i < c->n_tasks; i++) batches += (double)mmi_data_set_count(t->data[i].training) / (double)c->tasks[i].batch_size;
+    return (uint64_t)mmi_size_max(1, (size_t)ceil(batches * (double)c->epochs / (double)c->accumulate));
+}
+
+static mm_status begin(mm_trainer *t, const char *path)
+{
+    TRY(mmi_train_config_read(t->ctx, path, &t->config));
+    TRY(mmi_run_model_open(t->ctx, &t->config, &t->model));
+    if (t->config.lora) TRY(add_adapter(t));
+    TRY(choose_parameters(t));
+    TRY(mmi_optimizer_create(t->ctx, &t->config.optimizer, t->parameters.list, t->parameters.count, &t->optimizer));
+    TRY(open_tasks(t));
+    t->graphs.model = t->model;
+    t->graphs.recompute = t->config.recompute;
+    t->report.loss = t->report.gradient_norm = NAN;
+    t->steps = t->config.schedule.total_steps = steps_of(t);
+    return MM_OK;
+}
+
+mm_status mmi_trainer_create(mm_context *ctx, const char *path, mm_trainer **out)
+{
+    mm_trainer *t = mmi_zalloc(ctx, sizeof *t);
+    mm_status st;
+
+    *out = NULL;
+    if (!t) return MM_E_NOMEM;
+    t->ctx = ctx;
+    st = begin(t, path);
+    if (st) mmi_trainer_destroy(t);
+    else *out = t;
+    return st;
+}
+
+void mmi_trainer_destroy(mm_trainer *t)
+{
+    if (!t) return;
+    mmi_prefetch_destroy(t->prefetch); /* first, since its thread reads what follows */
+    mmi_step_graphs_clear(&t->graphs);
+    mmi_training_log_close(t->log);
+    mmi_optimizer_destroy(t->optimizer);
+    mmi_parameters_clear(&t->parameters);
+    mmi_task_order_destroy(t->order);
+    for (size_t i = 0; i < MMI_TRAIN_TASKS; i++) {
+        mmi_task_data_clear(&t->data[i]);
+        mmi_model_release(t->others[i]);
+    }
+    mmi_model_release(t->model);
+    mmi_train_config_clear(&t->config);
+    mmi_free(t);
+}
+
+mm_status mmi_trainer_resume(mm_trainer *t)
+{
+    uint64_t step = 0;
+
+    if (t->step) return mmi_fail(t->ctx, MM_E_STATE, "the run is at step %llu already", (unsigned long long)t->step);
+    TRY(mmi_checkpoint_find(t->ctx, t->config.output, &step));
+    TRY(mmi_checkpoint_read(t->ctx, t->config.output, step, &t->parameters, t->optimizer));
+    t->step = step;
+    return MM_OK;
+}
+
+/* Batches, on the prefetcher's thread. */
+
+static mm_status make_batch(mm_context *ctx, void *arg, uint64_t number, void **out)
+{
+    mm_trainer *t = arg;
+    mmi_batch *b = mmi_zalloc(ctx, sizeof *b);
+    uint64_t nth = 0;
+    mm_status st;
+
+    *out = NULL;
+    if (!b) return MM_E_NOMEM;
+    mmi_task_order_at(t->order, number, &b->task, &nth);
+    b->samples = t->data[b->task].batch_size;
+    st = mmi_task_data_batch(ctx, &t->data[b->task], nth, &b->inputs);
+    if (st) mmi_free(b);
+    else *out = b;
+    return st;
+}
+
+static void drop_batch(void *arg, void *batch)
+{
+    mmi_batch *b = batch;
+    (void)arg;
+    mm_tensor_map_destroy(b->inputs);
+    mmi_free(b);
+}
+
+static mm_status start(mm_trainer *t)
+{
+    const uint64_t each = (uint64_t)t->config.accumulate;
+    const mmi_prefetch_spec spec = {make_batch, drop_batch, t, t->step * each, t->steps * each, (size_t)t->config.threads_ahead};
+
+    TRY(mmi_file_make_directory(t->ctx, t->config.output));
+    if (!t->log) TRY(mmi_training_log_open(t->ctx, t->config.output, t->step, &t->log));
+    if (!t->prefetch) TRY(mmi_prefetch_create(t->ctx, &spec, &t->prefetch));
+    t->began = now();
+    t->samples = 0;
+    return MM_OK;
+}
+
+/* A step. */
+
+static mm_status run_batch(mm_trainer *t)
+{
+    void *taken = NULL;
+    mmi_step_result result;
+    const mmi_train_task *task;
+    mmi_batch *b;
+    mm_status st = mmi_prefetch_take(t->ctx, t->prefetch, &taken);
+
+    if (st) return st;
+    b = taken;
+    task = &t->config.tasks[b->task];
+    st = mmi_step_graph_run(t->ctx, &t->graphs, &task->objective, b->inputs, 1, (float)task->weight, &result);
+    if (!st && !isfinite(result.loss))
+        st = mmi_fail(t->ctx, MM_E_OVERFLOW, "step %llu: the loss of task %s is %g", (unsigned long long)t->step + 1, task->name, (double)result.loss);
+    if (!st) {
+        t->report.loss += task->weight * (double)result.loss / (double)t->config.accumulate;
+        t->report.task_loss[b->task] += (double)result.loss;
+        t->report.task_batches[b->task]++;
+        t->samples += b->samples;
+    }
+    drop_batch(t, b);
+    return st;
+}
+
+/* A step that fails before its end leaves the weights as they were; its batches are made again when it is tried again. */
+static mm_status step(mm_trainer *t)
+{
+    mmi_step_report *r = &t->report;
+    const double each = 1 / (double)t->config.accumulate;
+    mm_status st = MM_OK;
+
+    r->loss = 0;
+    memset(r->task_loss, 0, sizeof r->task_loss);
+    memset(r->task_batches, 0, sizeof r->task_batches);
+    mmi_parameters_zero_gradients(&t->parameters);
+    for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t);
+    if (!st) {
+        st = mmi_gradient_norm(t->ctx, t->parameters.list, t->parameters.count, each, t->step + 1, &r->gradient_norm);
+    }
+    if (!st) {
+        const double clip = t->config.clip_norm > 0 ? mmi_gradient_clip(r->gradient_norm, t->config.clip_norm) : 1;
+        r->learning_rate = t->config.lr * mmi_schedule_factor(&t->config.schedule, t->step);
+        st = mmi_optimizer_step(t->ctx, t->optimizer, t->step + 1, r->learning_rate, (float)(each * clip));
+    }
+    if (st) {
+        mmi_prefetch_destroy(t->prefetch);
+        t->prefetch = NULL;
+        return st;
+    }
+    t->step++;
+    r->samples_per_second = (double)t->samples / fmax(now() - t->began, 1e-9);
+    return MM_OK;
+}
+
+/* Writing. */
+
+static mm_status log_step(mm_trainer *t)
+{
+    const mmi_step_report *r = &t->report;
+    mm_context *ctx = t->ctx;
+    mmi_text line = {0};
+    int failed = mmi_text_format(ctx, &line, "{\"step\": %llu, \"loss\": %.9g, \"learning_rate\": %.9g, \"gradient_norm\": %.9g, \"samples_per_second\": %.4g, \"tasks\": {",
+                                 (unsigned long long)t->step, r->loss, r->learning_rate, r->gradient_norm, r->samples_per_second);
+    const char *between = "";
+    mm_status st;
+
+    for (size_t i = 0; i < t->config.n_tasks; i++) {
+        if (!r->task_batches[i]) continue;
+        failed |= mmi_text_format(ctx, &line, "%s", between) || mmi_json_quote(ctx, &line, t->config.tasks[i].name, strlen(t->config.tasks[i].name)) ||
+                  mmi_text_format(ctx, &line, ": %.9g", r->task_loss[i] / (double)r->task_batches[i]);
+        between = ", ";
+    }
+    failed |= mmi_text_format(ctx, &line, "}}");
+    st = failed ? MM_E_NOMEM : mmi_training_log_write(ctx, t->log, line.data, line.size);
+    mmi_text_clear(&line);
+    return st;
+}
+
+static mm_status log_evaluation(mm_trainer *t)
+{
+    mmi_text line = {0};
+    mm_status st = mmi_text_format(t->ctx, &line, "{\"step\": %llu, \"evaluation\": ", (unsigned long long)t->step) ? MM_E_NOMEM : mmi_trainer_evaluate(t, &line);
+
+    if (!st) st = mmi_text_append(t->ctx, &line, "}", 1) ? MM_E_NOMEM : mmi_training_log_write(t->ctx, t->log, line.data, line.size);
+    mmi_text_clear(&line);
+    return st;
+}
+
+static int has_validation(const mm_trainer *t)
+{
+    for (size_t i = 0; i < t->config.n_tasks; i++)
+        if (t->data[i].validation) return 1;
+    return 0;
+}
+
+static int due(int64_t every, uint64_t step) { return every && step % (uint64_t)every == 0; }
+
+mm_status mmi_trainer_run(mm_trainer *t, int64_t steps, int (*callback)(void *user, mm_trainer *t), void *user)
+{
+    const mmi_train_config *c = &t->config;
+    const uint64_t end = steps && (uint64_t)steps < t->steps - t->step ? t->step + (uint64_t)steps : t->steps;
+
+    if (t->step >= t->steps) return MM_OK;
+    TRY(start(t));
+    while (t->step < end) {
+        int stop;
+        TRY(step(t));
+        if (due(c->log_every, t->step) || t->step == 1 || t->step == t->steps) TRY(log_step(t));
+        TRY(mmi_check_cancel(t->ctx));
+        stop = callback && callback(user, t);
+        if (has_validation(t) && (due(c->evaluate_every, t->step) || t->step == t->steps)) TRY(log_evaluation(t));
+        if (due(c->save_every, t->step) || t->step == t->steps) TRY(mmi_trainer_checkpoint(t));
+        if (stop) return MM_OK;
+    }
+    return t->step == t->steps ? mmi_trainer_save(t, c->output) : MM_OK;
+}
+
+mm_status mmi_trainer_checkpoint(mm_trainer *t)
+{
+    TRY(mmi_file_make_directory(t->ctx, t->config.output));
+    return mmi_checkpoint_write(t->ctx, t->config.output, t->step, &t->parameters, t->optimizer, (size_t)t->config.keep);
+}
+
+mm_status mmi_trainer_save(mm_trainer *t, const char *directory)
+{
+    TRY(mmi_file_make_directory(t->ctx, directory));
+    if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
+    return mmi_adapter_save(t->ctx, t->model, directory);
+}
+
+/* Measuring. */
+
+static mm_status evaluate_tasks(mm_context *ctx, mmi_step_graphs *graphs, mmi_task_data *data, const mmi_train_config *c, mmi_text *out)
+{
+    const char *between = "{";
+    mm_status st = MM_OK;
+
+    for (size_t i = 0; i < c->n_tasks && !st; i++) {
+        if (!data[i].validation) continue;
+        if (mmi_text_format(ctx, out, "%s", between) || mmi_json_quote(ctx, out, c->tasks[i].name, strlen(c->tasks[i].name)) || mmi_text_format(ctx, out, ": "))
+            return MM_E_NOMEM;
+        st = mmi_evaluation_run(ctx, graphs, &data[i], &c->tasks[i], (uint64_t)c->evaluate_batches, out);
+        between = ", ";
+    }
+    return st || !mmi_text_format(ctx, out, *between == '{' ? "{}" : "}") ? st : MM_E_NOMEM;
+}
+
+mm_status mmi_trainer_evaluate(mm_trainer *t, mmi_text *out) { return evaluate_tasks(t->ctx, &t->graphs, t->data, &t->config, out); }
+
+mm_status mmi_evaluate(mm_context *ctx, mm_model *model, const char *path, mmi_text *out)
+{
+    mmi_step_graphs graphs = {.model = model};
+    mm_model *others[MMI_TRAIN_TASKS] = {NULL};
+    mmi_task_data *data = mmi_zalloc_array(ctx, MMI_TRAIN_TASKS, sizeof *data);
+    mmi_train_config *c = mmi_zalloc(ctx, sizeof *c);
+    mm_status st = data && c ? mmi_train_config_read(ctx, path, c) : MM_E_NOMEM;
+
+    for (size_t i = 0; c && i < c->n_tasks && !st; i++) {
+        st = mmi_run_model_other(ctx, c, &c->tasks[i], &others[i]);
+        c->tasks[i].objective.other = others[i];
+        if (!st) st = mmi_task_data_open(ctx, model, c, i, 0, &data[i]);
+    }
+    if (!st) st = evaluate_tasks(ctx, &graphs, data, c, out);
+    mmi_step_graphs_clear(&graphs);
+    for (size_t i = 0; i < MMI_TRAIN_TASKS; i++) {
+        if (data) mmi_task_data_clear(&data[i]);
+        mmi_model_release(others[i]);
+    }
+    if (c) mmi_train_config_clear(c);
+    mmi_free(c);
+    mmi_free(data);
+    return st;
+}
+
+size_t mmi_trainer_skipped(const mm_trainer *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->config.n_tasks; i++) n += mmi_data_set_skipped(t->data[i].training);
+    return n;
+}
