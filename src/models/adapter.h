@@ -47,8 +47,6 @@ mm_status mmi_adapter_create(mm_context *ctx, mm_model *base, const mmi_adapter_
 /* A model with W + scale * B A in place of W, in W's own type. MM_E_UNSUPPORTED for a block-quantized W. */
 mm_status mmi_adapter_merge(mm_context *ctx, const mm_model *adapted, mm_model **out);
 
-mm_status mmi_adapter_open(mm_context *ctx, mm_model *base, const char *directory, double strength, mm_model **out); /* adapter_file.c */
-mm_status mmi_adapter_save(mm_context *ctx, const mm_model *adapted, const char *directory);                        /* adapter_file.c */
 void mmi_adapter_destroy(mmi_adapter *adapter); /* NULL allowed */
 
 /* The matrices of a model and its parts by the names that their modules may have. */

@@ -1,13 +1,13 @@
-/* Adapter directories of Hugging Face's peft: adapter_config.json and adapter_model.safetensors.
- * SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT */
+#include "adapter_file.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "safetensors_writer.h"
-#include "adapter.h"
 #include "dtype.h"
 #include "pattern.h"
+#include "safetensors_writer.h"
 #include "size.h"
 
 enum { MAX_PATTERNS = 4096 };

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "adapter.h"
+#include "adapter_file.h"
 #include "dtype.h"
 #include "mm_model.h"
 #include "mm_session.h"
