@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "adapter.h"
+#include "adapter_file.h"
 #include "chat_template.h"
 #include "embedding.h"
 #include "explanation.h"

@@ -22,23 +22,12 @@ static int cut_suffix(char *name)
     return 1;
 }
 
-/* Name `index` of a module; the first is what it is called in the file that the model came from. A directory may lack the prefix that the class of a
- * language model gives its layers (GPT-2's does), and a GGUF file has names of its own: there the class's name is the first. 0: no more. */
+/* Name `index` of a module, today's first. 0: no more. */
 static int module_name(const mmi_module *u, size_t index, char name[NAME_SIZE])
 {
-    const mm_model *m = u->owner;
-    const char *file = m->weights[u->place.weight].name, *prefix = m->arch->prefixes[0], *hf = u->place.row->hf;
-    int gguf = !strcmp(m->format, "gguf"), bare = !m->part && m->info.generates && strncmp(file, prefix, strlen(prefix)) != 0;
-
-    if (index > 0) {
-        if (!mmi_weight_row_name(m, u->place.row, u->place.layer, index - 1, name, NAME_SIZE)) return 0;
-    } else if (u->place.layer >= 0 && (gguf || bare)) {
-        (void)mmi_weight_row_name(m, u->place.row, u->place.layer, 0, name, NAME_SIZE);
-    } else if (gguf) {
-        (void)snprintf(name, NAME_SIZE, "%s%.*s", m->part ? m->part->prefixes[0] : "", (int)strcspn(hf + (*hf == '/'), "|+"), hf + (*hf == '/'));
-    } else {
-        (void)snprintf(name, NAME_SIZE, "%s", file);
-    }
+    if (index ? !mmi_weight_row_name(u->owner, u->place.row, u->place.layer, index - 1, name, NAME_SIZE)
+              : !mmi_weight_todays_name(u->owner, u->place.row, u->place.layer, 1, name, NAME_SIZE))
+        return 0;
     return cut_suffix(name);
 }
 
@@ -65,7 +54,7 @@ static mm_status list_own(mm_context *ctx, const mm_model *m, mmi_modules *out)
     return st;
 }
 
-/* The names in the files first: another that some prefix would make the same must not hide them. */
+/* Today's names first: another that some prefix would make the same must not hide them. */
 mm_status mmi_modules_list(mm_context *ctx, const mm_model *m, mmi_modules *out)
 {
     char name[NAME_SIZE], first[NAME_SIZE];
@@ -102,48 +91,29 @@ void mmi_adapter_destroy(mmi_adapter *adapter)
         mmi_free(adapter->pairs[i].module);
     }
     mmi_free(adapter->pairs);
-    mmi_free(adapter->targets);
     mmi_free(adapter->description);
     mmi_free(adapter);
 }
 
-static mm_status write_targets(mm_context *ctx, const mmi_adapter_spec *spec, mmi_text *out)
-{
-    int one = spec->is_expression || (spec->n_targets == 1 && !strcmp(spec->targets[0], "all-linear"));
-
-    if (!one && mmi_text_append(ctx, out, "[", 1)) return MM_E_NOMEM;
-    for (size_t i = 0; i < spec->n_targets; i++)
-        if ((i && mmi_text_append(ctx, out, ", ", 2)) || mmi_json_quote(ctx, out, spec->targets[i], strlen(spec->targets[i]))) return MM_E_NOMEM;
-    return !one && mmi_text_append(ctx, out, "]", 1) ? MM_E_NOMEM : MM_OK;
-}
-
 mm_status mmi_adapter_begin(mm_context *ctx, mm_model *base, const mmi_adapter_spec *spec, double strength, mm_model **out)
 {
-    mmi_text targets = {0};
-    mm_model *m = NULL;
     mm_status st;
 
     *out = NULL;
     if (base->adapter)
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "the model has an adapter already (%s): merge it before it gets another", base->adapter->description);
-    if ((st = mmi_model_derive(ctx, base, &m))) goto cleanup;
-    m->adapter = mmi_zalloc(ctx, sizeof *m->adapter);
-    if (!m->adapter || write_targets(ctx, spec, &targets)) {
-        st = MM_E_NOMEM;
-        goto cleanup;
+    if ((st = mmi_model_derive(ctx, base, out))) return st;
+    (*out)->adapter = mmi_zalloc(ctx, sizeof *(*out)->adapter);
+    if (!(*out)->adapter) {
+        mmi_model_release(*out);
+        *out = NULL;
+        return MM_E_NOMEM;
     }
-    m->adapter->rank = spec->rank;
-    m->adapter->alpha = spec->alpha;
-    m->adapter->rslora = spec->rslora;
-    m->adapter->strength = strength;
-    m->adapter->targets = targets.data;
-    targets.data = NULL;
-    *out = m;
-    m = NULL;
-cleanup:
-    mmi_text_clear(&targets);
-    mmi_model_release(m);
-    return st;
+    (*out)->adapter->rank = spec->rank;
+    (*out)->adapter->alpha = spec->alpha;
+    (*out)->adapter->rslora = spec->rslora;
+    (*out)->adapter->strength = strength;
+    return MM_OK;
 }
 
 const mmi_weight *mmi_adapter_target(const mmi_adapter_pair *pair) { return &pair->owner->weights[pair->place.weight]; }
@@ -170,8 +140,9 @@ static mm_status half(mm_context *ctx, const char *module, char which, const mmi
     return out->data ? MM_OK : MM_E_NOMEM;
 }
 
-mm_status mmi_adapter_pair_add(mm_context *ctx, mmi_adapter *adapter, mmi_module *module, const char *name, int64_t rank, double alpha)
+mm_status mmi_adapter_pair_add(mm_context *ctx, mmi_adapter *adapter, mmi_module *module, int64_t rank, double alpha)
 {
+    char name[NAME_SIZE];
     mmi_adapter_pair *p;
     const mmi_weight *w = &module->owner->weights[module->place.weight];
     mm_status st;
@@ -183,6 +154,7 @@ mm_status mmi_adapter_pair_add(mm_context *ctx, mmi_adapter *adapter, mmi_module
     p->owner = module->owner;
     p->place = module->place;
     p->alpha = alpha;
+    (void)module_name(module, 0, name);
     p->module = mmi_strdup(ctx, name);
     if (!p->module) return MM_E_NOMEM;
     st = half(ctx, name, 'A', w, rank, &p->a);
@@ -267,7 +239,7 @@ mm_status mmi_adapter_create(mm_context *ctx, mm_model *base, const mmi_adapter_
             if (!all) st = matches(ctx, spec, expression, matcher, name, &which, &found);
         if (st || !found) continue;
         used[which] = 1;
-        if (!(st = mmi_adapter_pair_add(ctx, m->adapter, u, name, spec->rank, spec->alpha))) draw(&m->adapter->pairs[m->adapter->n_pairs - 1].a, seed, i);
+        if (!(st = mmi_adapter_pair_add(ctx, m->adapter, u, spec->rank, spec->alpha))) draw(&m->adapter->pairs[m->adapter->n_pairs - 1].a, seed, i);
     }
     for (size_t i = 0; i < spec->n_targets && !st; i++)
         if (!used[i]) st = mmi_fail(ctx, MM_E_NOT_FOUND, "target_modules: \"%.200s\" is no matrix of the model", spec->targets[i]);

@@ -1,6 +1,7 @@
 /* Low-rank adapters (LoRA: Hu et al. 2021, arXiv:2106.09685): a model with A and B beside some of its matrices, each of which then stands for
  * W + alpha / r * B A. A model never changes, so an adapter makes a derived model that shares the base's weights. adapter_file.c reads and writes
- * the directories of Hugging Face's peft, whose names for modules are used throughout. SPDX-License-Identifier: MIT */
+ * the directories of Hugging Face's peft, who calls a matrix by the module that has it: as today's classes of transformers do, when libmm writes;
+ * when it reads, as any of the names that files have had. SPDX-License-Identifier: MIT */
 #ifndef MMI_ADAPTER_H
 #define MMI_ADAPTER_H
 
@@ -10,7 +11,7 @@
 enum { MMI_ADAPTER_MAX_RANK = 65536 };
 
 typedef struct {
-    char *module;        /* "model.layers.0.self_attn.q_proj" */
+    char *module;        /* "model.layers.0.self_attn.q_proj", as today's class has it */
     mmi_weight a, b;     /* f32: [r, cols], [rows, r], in the shapes and under the names of peft's file */
     double alpha;
     int has_a, has_b;    /* while a file is read */
@@ -25,7 +26,6 @@ struct mmi_adapter {
     double alpha;
     int rslora;          /* alpha / sqrt(r) instead of alpha / r (arXiv:2312.03732) */
     double strength;     /* on top of that */
-    char *targets;       /* target_modules, as JSON */
     char *description;
 };
 
@@ -47,8 +47,6 @@ mm_status mmi_adapter_create(mm_context *ctx, mm_model *base, const mmi_adapter_
 /* A model with W + scale * B A in place of W, in W's own type. MM_E_UNSUPPORTED for a block-quantized W. */
 mm_status mmi_adapter_merge(mm_context *ctx, const mm_model *adapted, mm_model **out);
 
-mm_status mmi_adapter_open(mm_context *ctx, mm_model *base, const char *directory, double strength, mm_model **out); /* adapter_file.c */
-mm_status mmi_adapter_save(mm_context *ctx, const mm_model *adapted, const char *directory);                        /* adapter_file.c */
 void mmi_adapter_destroy(mmi_adapter *adapter); /* NULL allowed */
 
 /* The matrices of a model and its parts by the names that their modules may have. */
@@ -70,7 +68,7 @@ void mmi_modules_clear(mmi_modules *modules);
 
 /* For adapter_file.c: a derived model with an adapter without pairs; a pair of zeros; the end, when all pairs are there. */
 mm_status mmi_adapter_begin(mm_context *ctx, mm_model *base, const mmi_adapter_spec *spec, double strength, mm_model **out);
-mm_status mmi_adapter_pair_add(mm_context *ctx, mmi_adapter *adapter, mmi_module *module, const char *name, int64_t rank, double alpha);
+mm_status mmi_adapter_pair_add(mm_context *ctx, mmi_adapter *adapter, mmi_module *module, int64_t rank, double alpha);
 mm_status mmi_adapter_finish(mm_context *ctx, mm_model *m);
 const mmi_weight *mmi_adapter_target(const mmi_adapter_pair *pair);
 

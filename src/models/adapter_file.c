@@ -1,16 +1,16 @@
-/* Adapter directories of Hugging Face's peft: adapter_config.json and adapter_model.safetensors.
- * SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT */
+#include "adapter_file.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "safetensors_writer.h"
-#include "adapter.h"
 #include "dtype.h"
 #include "pattern.h"
+#include "safetensors_writer.h"
 #include "size.h"
 
-enum { MAX_PATTERNS = 4096, MAX_TARGETS = 65536 };
+enum { MAX_PATTERNS = 4096 };
 
 static const char key_prefix[] = "base_model.model.";
 
@@ -25,7 +25,6 @@ typedef struct {
     char *config_path, *weights_path;
     mmi_json *config;
     mmi_adapter_spec spec;
-    const char **targets;
     number_rules ranks, alphas;
     mmi_matcher *matcher;
 } adapter_file;
@@ -42,7 +41,6 @@ static void file_clear(adapter_file *f)
     rules_clear(&f->ranks);
     rules_clear(&f->alphas);
     mmi_matcher_destroy(f->matcher);
-    mmi_free((void *)f->targets);
     mmi_json_destroy(f->config);
     mmi_free(f->config_path);
     mmi_free(f->weights_path);
@@ -113,28 +111,6 @@ static mm_status refuse_variants(mm_context *ctx, const mmi_json *doc)
     return MM_OK;
 }
 
-static mm_status read_targets(mm_context *ctx, adapter_file *f)
-{
-    const mmi_json_node *node = mmi_json_get(mmi_json_root(f->config), "target_modules");
-    const char *text = mmi_json_string(node);
-    size_t n = text ? 1 : mmi_json_count(node);
-
-    if (!text && mmi_json_kind_of(node) != MMI_JSON_ARRAY)
-        return mmi_fail(ctx, MM_E_FORMAT, "%s: target_modules must be a list or a text", mmi_json_name(f->config));
-    if (n > MAX_TARGETS)
-        return mmi_fail(ctx, MM_E_LIMIT, "%s: target_modules has %zu members, at most %d are read", mmi_json_name(f->config), n, MAX_TARGETS);
-    f->targets = mmi_alloc_array(ctx, n, sizeof *f->targets);
-    if (!f->targets) return MM_E_NOMEM;
-    f->spec.targets = f->targets;
-    f->spec.is_expression = text != NULL;
-    if (text) f->targets[f->spec.n_targets++] = text;
-    for (node = text ? NULL : mmi_json_first(node); node; node = mmi_json_next(node)) {
-        if (!(text = mmi_json_string(node))) return mmi_fail(ctx, MM_E_FORMAT, "%s: target_modules must be a list of texts", mmi_json_name(f->config));
-        f->targets[f->spec.n_targets++] = text;
-    }
-    return MM_OK;
-}
-
 static mm_status read_file_config(mm_context *ctx, const char *directory, adapter_file *f)
 {
     const mmi_json_node *root;
@@ -154,7 +130,6 @@ static mm_status read_file_config(mm_context *ctx, const char *directory, adapte
     if ((st = mmi_json_i64(ctx, f->config, root, "r", 0, 1, MMI_ADAPTER_MAX_RANK, &f->spec.rank))) return st;
     if ((st = mmi_json_f64(ctx, f->config, root, "lora_alpha", 0, -1e6, 1e6, &f->spec.alpha))) return st;
     if ((st = mmi_json_bool(ctx, f->config, root, "use_rslora", 0, &f->spec.rslora))) return st;
-    if ((st = read_targets(ctx, f))) return st;
     if ((st = read_rules(ctx, f->config, "rank_pattern", &f->ranks))) return st;
     if ((st = read_rules(ctx, f->config, "alpha_pattern", &f->alphas))) return st;
     return mmi_matcher_create(ctx, &f->matcher);
@@ -272,7 +247,7 @@ static mm_status take_tensor(mm_context *ctx, const adapter_file *f, const mmi_s
         mmi_weight_shape_text(expected, 2, want);
         return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %.300s is %s, expected %s", f->weights_path, t->name, have, want);
     }
-    if (!u->pair && (st = mmi_adapter_pair_add(ctx, adapter, u, module, (int64_t)rank, alpha))) return st;
+    if (!u->pair && (st = mmi_adapter_pair_add(ctx, adapter, u, (int64_t)rank, alpha))) return st;
     p = &adapter->pairs[u->pair - 1];
     w = side == 'A' ? &p->a : &p->b;
     has = side == 'A' ? &p->has_a : &p->has_b;
@@ -343,9 +318,12 @@ static mm_status write_config(mm_context *ctx, const mm_model *m, mmi_text *out)
         mmi_json_quote(ctx, out, m->path, strlen(m->path)) ||
         mmi_text_format(ctx, out, ",\n  \"r\": %lld,\n  \"lora_alpha\": %.17g,\n  \"use_rslora\": %s,\n  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n"
                                   "  \"fan_in_fan_out\": %s,\n  \"init_lora_weights\": true,\n  \"inference_mode\": true,\n  \"modules_to_save\": null,\n"
-                                  "  \"target_modules\": %s",
-                        (long long)a->rank, a->alpha, a->rslora ? "true" : "false", transposed ? "true" : "false", a->targets))
+                                  "  \"target_modules\": [",
+                        (long long)a->rank, a->alpha, a->rslora ? "true" : "false", transposed ? "true" : "false"))
         return MM_E_NOMEM;
+    for (size_t i = 0; i < a->n_pairs; i++)
+        if (mmi_text_format(ctx, out, i ? ",\n    " : "\n    ") || mmi_json_quote(ctx, out, a->pairs[i].module, strlen(a->pairs[i].module))) return MM_E_NOMEM;
+    if (mmi_text_append(ctx, out, "]", 1)) return MM_E_NOMEM;
     if (write_rules(ctx, a, 1, out) || write_rules(ctx, a, 0, out)) return MM_E_NOMEM;
     return mmi_text_append(ctx, out, "\n}\n", 3) ? MM_E_NOMEM : MM_OK;
 }

@@ -78,13 +78,13 @@ enum { VISION, TEXT, ANSWER };
 static const char *const vision_prefixes[] = {"vision_model.", NULL}, *const encoder_prefixes[] = {"text_encoder.", NULL},
                          *const decoder_prefixes[] = {"text_decoder.", NULL};
 
-static const mmi_part_row caption_parts[] = {{"vision_config", "blip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-                                             {"text_config", "blip_text_model", MMI_ROLE_DECODER, decoder_prefixes, 0}};
-static const mmi_part_row answer_parts[] = {{"vision_config", "blip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-                                            {"text_config", "blip_text_model", MMI_ROLE_ENCODER, encoder_prefixes, 0},
-                                            {"text_config", "blip_text_model", MMI_ROLE_DECODER, decoder_prefixes, 0}};
-static const mmi_part_row retrieval_parts[] = {{"vision_config", "blip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-                                               {"text_config", "blip_text_model", MMI_ROLE_ENCODER, encoder_prefixes, 0}};
+static const mmi_part_row caption_parts[] = {{"vision_config", "blip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
+                                             {"text_config", "blip_text_model", MMI_ROLE_DECODER, decoder_prefixes, 0, NULL}};
+static const mmi_part_row answer_parts[] = {{"vision_config", "blip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
+                                            {"text_config", "blip_text_model", MMI_ROLE_ENCODER, encoder_prefixes, 0, NULL},
+                                            {"text_config", "blip_text_model", MMI_ROLE_DECODER, decoder_prefixes, 0, NULL}};
+static const mmi_part_row retrieval_parts[] = {{"vision_config", "blip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
+                                               {"text_config", "blip_text_model", MMI_ROLE_ENCODER, encoder_prefixes, 0, NULL}};
 
 /* What the whole tells about itself is what its parts do; `decoder` is the part that generates, NULL: none. */
 static mm_status read_whole(mm_context *ctx, mm_model *m, const mmi_json *doc, const mm_model *decoder)

@@ -130,12 +130,12 @@ static const char *const classes[] = {"CLIPModel", NULL}, *const siglip_classes[
                          *const siglip2_classes[] = {"Siglip2Model", NULL};
 static const char *const prefixes[] = {"", NULL}, *const vision_prefixes[] = {"vision_model.", NULL}, *const text_prefixes[] = {"text_model.", NULL};
 
-static const mmi_part_row parts[] = {{"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-                                     {"text_config", "clip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0}};
-static const mmi_part_row siglip_parts[] = {{"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-                                            {"text_config", "siglip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0}};
-static const mmi_part_row siglip2_parts[] = {{"vision_config", "siglip2_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-                                             {"text_config", "siglip2_text_model", MMI_ROLE_ENCODER, text_prefixes, 0}};
+static const mmi_part_row parts[] = {{"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
+                                     {"text_config", "clip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0, NULL}};
+static const mmi_part_row siglip_parts[] = {{"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
+                                            {"text_config", "siglip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0, NULL}};
+static const mmi_part_row siglip2_parts[] = {{"vision_config", "siglip2_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
+                                             {"text_config", "siglip2_text_model", MMI_ROLE_ENCODER, text_prefixes, 0, NULL}};
 
 const mmi_architecture mmi_clip = {
     .name = "clip", .classes = classes, .prefixes = prefixes, .processor = "CLIPImageProcessor", .rows = rows, .n_rows = sizeof rows / sizeof *rows,

@@ -48,7 +48,7 @@ enum {
 #define MMI_VIT_DOWN "output.dense", "mlp.fc2"
 #define MMI_STACK_ROWS_VIT(first, NAME, C, I, qkv_bias, flags)                                                                             \
     MMI_STACK_ROWS(first, NAME, MMI_VIT_Q, MMI_VIT_K, MMI_VIT_V, MMI_VIT_O, MMI_VIT_NORM1, MMI_VIT_NORM2, MMI_VIT_UP, MMI_VIT_DOWN, C, I, \
-                   qkv_bias, flags)
+                   qkv_bias, (flags) | MMI_ROW_RENAMED)
 #define MMI_STACK_ROWS_CLIP(first)                                                                                                       \
     MMI_STACK_ROWS(first, MMI_CLIP_LAYER, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "layer_norm1", \
                    "layer_norm2", "mlp.fc1", "mlp.fc2", "C", "I", 0, 0)

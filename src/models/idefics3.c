@@ -170,12 +170,12 @@ static const char *const prefixes[] = {"model.", "", NULL};
 static const char *const vision_prefixes[] = {"model.vision_model.", "vision_model.", NULL};
 static const char *const text_prefixes[] = {"model.text_model.", "text_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "idefics3_vision", MMI_ROLE_ENCODER, vision_prefixes, 0},
-    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes, 1},
+    {"vision_config", "idefics3_vision", MMI_ROLE_ENCODER, vision_prefixes, 0, "model.vision_model."},
+    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes, 1, "model.text_model."},
 };
 
 const mmi_architecture mmi_idefics3 = {
-    .name = "idefics3", .classes = classes, .prefixes = prefixes, .processor = "Idefics3ImageProcessor", .rows = rows,
+    .name = "idefics3", .classes = classes, .prefixes = prefixes, .modules = "model.", .processor = "Idefics3ImageProcessor", .rows = rows,
     .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(idefics3_config), .read_hf = read_hf, .dimension = dimension,
     .build = build, .write_prompt = write_prompt, .parts = parts, .n_parts = sizeof parts / sizeof *parts,
 };

@@ -127,12 +127,12 @@ static const char *const prefixes[] = {"", "model.", NULL};
 static const char *const vision_prefixes[] = {"vision_tower.", "model.vision_tower.", NULL};
 static const char *const text_prefixes[] = {"language_model.", "model.language_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes, 0},
+    {"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, "model.vision_tower."},
+    {"text_config", "llama", MMI_ROLE_DECODER, text_prefixes, 0, "model.language_model."},
 };
 
 const mmi_architecture mmi_llava = {
-    .name = "llava", .classes = classes, .prefixes = prefixes, .processor = "CLIPImageProcessor", .rows = rows,
+    .name = "llava", .classes = classes, .prefixes = prefixes, .modules = "model.", .processor = "CLIPImageProcessor", .rows = rows,
     .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(llava_config), .read_hf = read_hf, .dimension = dimension,
     .build = build, .write_prompt = write_prompt, .parts = parts, .n_parts = sizeof parts / sizeof *parts,
 };

@@ -132,12 +132,12 @@ static const char *const classes[] = {"MllamaForConditionalGeneration", NULL};
 static const char *const prefixes[] = {"", "model.", NULL}, *const vision_prefixes[] = {"vision_model.", "model.vision_model.", NULL};
 static const char *const text_prefixes[] = {"language_model.", "model.language_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "mllama_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-    {"text_config", "mllama_text_model", MMI_ROLE_DECODER, text_prefixes, 0},
+    {"vision_config", "mllama_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, "model.vision_model."},
+    {"text_config", "mllama_text_model", MMI_ROLE_DECODER, text_prefixes, 0, "model.language_model."},
 };
 
 const mmi_architecture mmi_mllama = {
-    .name = "mllama", .classes = classes, .prefixes = prefixes, .processor = "MllamaImageProcessor", .rows = rows,
+    .name = "mllama", .classes = classes, .prefixes = prefixes, .modules = "model.", .processor = "MllamaImageProcessor", .rows = rows,
     .n_rows = sizeof rows / sizeof *rows, .read_hf = read_hf, .dimension = dimension, .build = build, .write_prompt = write_prompt, .parts = parts,
     .n_parts = sizeof parts / sizeof *parts,
 };

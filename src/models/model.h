@@ -31,7 +31,8 @@ enum {
     MMI_ROW_TRANSPOSED = 8, /* a directory has this matrix [in, out]; the shape is the one that it is used in, [out, in] */
     MMI_ROW_TIED = 16,    /* may be absent, and is from a new model: another slot stands for it */
     MMI_ROW_PADDED = 32,  /* of tokens: the padding's row begins at 0 */
-    MMI_ROW_ROTATED = 64   /* its rows are rotated by positions: see gguf_interleaved */
+    MMI_ROW_ROTATED = 64,  /* its rows are rotated by positions: see gguf_interleaved */
+    MMI_ROW_RENAMED = 128  /* its module has the last of its names in today's class; files the others */
 };
 
 /* One row of an architecture's weight table. A '%' in a name stands for the layer, and makes the row one of every layer; a '|' stands
@@ -57,6 +58,7 @@ typedef struct {
     mmi_role role;
     const char *const *prefixes; /* that its tensor names carry before those of its own architecture, the one to write first, NULL at the end */
     int bare;                    /* files have its base alone there; its head, and nothing else of its, is the whole's */
+    const char *modules;         /* what its modules' names begin with in today's class, where files have other names; NULL: as files */
 } mmi_part_row;
 
 enum { MMI_MAX_PARTS = 4 };
@@ -69,6 +71,7 @@ typedef struct mmi_architecture {
     const char *gguf;               /* general.architecture, NULL: no GGUF form */
     int gguf_interleaved;           /* which has the rows of each head in the order of interleaved rotation: 0, D/2, 1, D/2 + 1, ... */
     const char *const *prefixes;    /* that the tensor names of a directory may carry, the one to write first, NULL at the end; a class of the base alone writes none */
+    const char *modules;            /* so of what is no part's */
     const char *processor;          /* image processor class to assume when the directory names none; NULL: takes no images */
     const char *video_processor;    /* so of videos */
     const mmi_weight_row *rows;

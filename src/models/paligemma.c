@@ -72,12 +72,12 @@ static const char *const prefixes[] = {"", "model.", NULL};
 static const char *const vision_prefixes[] = {"vision_tower.", "model.vision_tower.", NULL};
 static const char *const text_prefixes[] = {"language_model.", "model.language_model.", "", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0},
-    {"text_config", "gemma", MMI_ROLE_DECODER, text_prefixes, 0},
+    {"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, "model.vision_tower."},
+    {"text_config", "gemma", MMI_ROLE_DECODER, text_prefixes, 0, "model.language_model."},
 };
 
 const mmi_architecture mmi_paligemma = {
-    .name = "paligemma", .classes = classes, .prefixes = prefixes, .processor = "SiglipImageProcessor", .rows = rows,
+    .name = "paligemma", .classes = classes, .prefixes = prefixes, .modules = "model.", .processor = "SiglipImageProcessor", .rows = rows,
     .n_rows = sizeof rows / sizeof *rows, .read_hf = read_hf, .dimension = dimension,
     .build = build, .write_prompt = write_prompt, .parts = parts, .n_parts = sizeof parts / sizeof *parts,
 };

@@ -117,12 +117,12 @@ static const char *const prefixes[] = {"", NULL};
 static const char *const vision_prefixes[] = {"visual.", "model.visual.", NULL};
 static const char *const text_prefixes[] = {"", "model.language_model.", NULL};
 static const mmi_part_row parts[] = {
-    {"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes, 0},
-    {"text_config", NULL, MMI_ROLE_DECODER, text_prefixes, 0},
+    {"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes, 0, "model.visual."},
+    {"text_config", NULL, MMI_ROLE_DECODER, text_prefixes, 0, "model.language_model."},
 };
 
 const mmi_architecture mmi_qwen2_vl = {
-    .name = "qwen2_vl", .classes = classes, .prefixes = prefixes, .processor = "Qwen2VLImageProcessor", .video_processor = "Qwen2VLVideoProcessor", .read_hf = read_hf,
+    .name = "qwen2_vl", .classes = classes, .prefixes = prefixes, .modules = "model.", .processor = "Qwen2VLImageProcessor", .video_processor = "Qwen2VLVideoProcessor", .read_hf = read_hf,
     .build = build, .write_prompt = write_prompt, .positions = positions, .parts = parts,
     .n_parts = sizeof parts / sizeof *parts,
 };

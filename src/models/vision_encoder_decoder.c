@@ -70,7 +70,7 @@ static void build(mmi_io *io)
 
 static const char *const classes[] = {"VisionEncoderDecoderModel", NULL};
 static const char *const prefixes[] = {"", NULL}, *const encoder_prefixes[] = {"encoder.", NULL}, *const decoder_prefixes[] = {"decoder.", NULL};
-static const mmi_part_row parts[] = {{"encoder", NULL, MMI_ROLE_ENCODER, encoder_prefixes, 0}, {"decoder", NULL, MMI_ROLE_DECODER, decoder_prefixes, 0}};
+static const mmi_part_row parts[] = {{"encoder", NULL, MMI_ROLE_ENCODER, encoder_prefixes, 0, NULL}, {"decoder", NULL, MMI_ROLE_DECODER, decoder_prefixes, 0, NULL}};
 
 const mmi_architecture mmi_vision_encoder_decoder = {
     .name = "vision_encoder_decoder", .classes = classes, .prefixes = prefixes, .processor = "ViTImageProcessor", .rows = rows,

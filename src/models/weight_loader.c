@@ -51,14 +51,16 @@ static int format_name(char *out, size_t size, const char *outer, const char *in
     return n >= 0 && (size_t)n < size;
 }
 
-/* The name that transformers gives to a row's tensor. */
-static int written_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, char *out, size_t size)
+int mmi_weight_todays_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, int module, char *out, size_t size)
 {
     const mmi_part_row *part = m->part;
+    const char *modules = part ? part->modules : m->arch->modules;
     const char *pattern = row->hf, *next;
     int base = mmi_text_ends_with(m->class_name, "Model") && !mmi_text_ends_with(m->class_name, "LMHeadModel") && !(part && part->role == MMI_ROLE_DECODER);
 
     for (int i = 0; i < m->info.naming && (next = strchr(pattern, '+')); i++) pattern = next + 1;
+    if (module && (row->flags & MMI_ROW_RENAMED)) pattern = strrchr(pattern, '|') + 1;
+    if (module && modules) return format_name(out, size, *pattern == '/' ? "" : modules, "", pattern, layer);
     return format_name(out, size, part && !(part->bare && *pattern == '/') ? part->prefixes[0] : "",
                        base || (part && part->bare) ? "" : m->arch->prefixes[0], pattern, layer);
 }
@@ -89,7 +91,7 @@ static int find_row(const mm_model *m, const mmi_weight_source *s, const mmi_wei
     if (s->gguf) return row->gguf && format_name(name, size, "", "", row->gguf, layer) && find_tensor(s, name, out);
     for (size_t i = 0; mmi_weight_row_name(m, row, layer, i, name, size); i++)
         if (find_tensor(s, name, out)) return 1;
-    if (row->hf) (void)written_name(m, row, layer, name, size);
+    if (row->hf) (void)mmi_weight_todays_name(m, row, layer, 0, name, size);
     return 0;
 }
 
@@ -212,7 +214,7 @@ static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     mm_status st;
 
     if (!row->hf || row->flags & MMI_ROW_TIED) return MM_OK;
-    if (!written_name(m, row, layer, name, sizeof name)) return mmi_fail(ctx, MM_E_LIMIT, "%s: the name of tensor %.100s is too long", s->name, name);
+    if (!mmi_weight_todays_name(m, row, layer, 0, name, sizeof name)) return mmi_fail(ctx, MM_E_LIMIT, "%s: the name of tensor %.100s is too long", s->name, name);
     if ((st = mmi_tensor_measure(ctx, MM_DTYPE_F32, rank, shape, &elements, &bytes))) return st;
     if ((st = next_weight(ctx, m, row, name, MM_DTYPE_F32, rank, shape, room, &w))) return st;
     if ((st = mmi_weight_own(ctx, w, NULL, bytes))) return st;

@@ -29,6 +29,9 @@ typedef struct {
 } mmi_weight_place;
 int mmi_weights_next(const mm_model *m, mmi_weight_place *at);
 
+/* The name that today's transformers gives to a row's tensor: in files, or for `module` in memory, where a few are called otherwise. Zero: it does
+ * not fit. */
+int mmi_weight_todays_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, int module, char *name, size_t size);
 /* Name `index` of those that a row's tensor may have in a directory; 0: there are no more. */
 int mmi_weight_row_name(const mm_model *m, const mmi_weight_row *row, int64_t layer, size_t index, char *name, size_t size);
 void mmi_weight_shape_text(const int64_t *shape, int32_t rank, char out[128]); /* "[64, 8]" */

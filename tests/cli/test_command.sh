@@ -85,6 +85,10 @@ expect 0 picture "$mm" generate "$pair" --raw --image $picture --prompt what --g
 cp "$dir/out" "$dir/ids"
 expect 0 pair "$mm" generate "$pair/model.gguf" --mmproj "$pair/mmproj.gguf" --raw --image $picture --prompt what --greedy --ids --max-tokens 6
 cmp -s "$dir/out" "$dir/ids" || { echo "pair: $(cat "$dir/out"), expected $(cat "$dir/ids")"; failed=1; }
+expect 0 adapter "$mm" info "$models/gpt2" --adapter tests/golden/adapters/gpt2; said out "LoRA of 4 matrices, rank 4, alpha 8"
+expect 0 adapter-json "$mm" info "$models/gpt2" --json; said out '"adapter": null'
+expect 1 wrong-adapter "$mm" info "$models/llama_words" --adapter tests/golden/adapters/gpt2; said err "the model has no such module"; silent out
+expect 1 no-adapter "$mm" generate "$models/llama_words" --raw --prompt a --adapter "$dir/none"; said err adapter_config.json; silent out
 expect 1 no-eyes "$mm" generate "$models/llama_words" --raw --image $picture --prompt a; said err "llama_words"; silent out
 expect 1 no-picture-file "$mm" generate "$pair" --raw --image "$dir/none.jpg" --prompt a; said err none.jpg; silent out
 expect 0 beams "$mm" generate "$models/llama_words" --raw --prompt a --beams 3 --length-penalty 0.5 --max-tokens 5 --ids

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter.h"
+#include "adapter_file.h"
 
 int main(int argc, char **argv)
 {

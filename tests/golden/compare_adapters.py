@@ -4,7 +4,7 @@ and new ones of libmm's making, with which both must give the same; to 1e-4 of t
 Needs the built library, torch, transformers 5, peft, and the driver:
 
   cc -std=c11 -O2 -Iinclude $(printf ' -I%s' src/*/) -o build/adapter_driver tests/golden/adapter_driver.c lib/libmm.a \\
-     $(pkg-config --libs --static pkgconfig/mm-uninstalled.pc)
+     -lpng -ljpeg -lcjson -lutf8proc -lpcre2-8 -lopenblas -lsndfile -lm -pthread
 
 usage: compare_adapters.py [--driver build/adapter_driver]
 SPDX-License-Identifier: MIT"""

@@ -28,6 +28,22 @@ class Forward(unittest.TestCase):
             self.assertEqual(got[key].shape, w.shape, key)
             self.assertLessEqual(np.abs(got[key] - w).max(), 1e-4 * np.abs(w).max(), key)
 
+    def test_adapter(self):
+        adapters = pathlib.Path("tests/golden/adapters")
+        base = libmm.open(MODELS / "llama_gqa")
+        inputs = libmm.read_safetensors(adapters / "llama/in.safetensors")
+        want = libmm.read_safetensors(adapters / "llama/out.safetensors")["logits"]
+        adapted = base.adapt(adapters / "llama")
+        self.assertEqual((base.info.adapter, adapted.info.adapter), (None, "LoRA of 11 matrices, rank 3, alpha 6"))
+        with tempfile.TemporaryDirectory() as folder:
+            adapted.save_adapter(folder)
+            for model in (adapted, adapted.merge_adapter(), base.adapt(folder)):
+                self.assertLessEqual(np.abs(model.forward(inputs)["logits"] - want).max(), 1e-4 * np.abs(want).max())
+        nothing = base.adapt(adapters / "llama", scale=0)
+        self.assertLessEqual(np.abs(nothing.forward(inputs)["logits"] - base.forward(inputs)["logits"]).max(), 1e-5 * np.abs(want).max())
+        with self.assertRaises(libmm.Error):
+            base.merge_adapter()
+
     def test_llama(self):
         self.check("llama_gqa", "len7")
 
