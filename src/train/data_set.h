@@ -27,7 +27,8 @@ typedef mm_status (*mmi_example_fn)(mm_context *ctx, void *arg, const mmi_record
 
 /* Give `fn` the example at `position`, counted from the beginning of the run: epoch position / count. With skip_bad, where the line or what fn makes
  * of it is bad (MM_E_FORMAT, _NOT_FOUND, _IO, _LIMIT, _UNSUPPORTED, _SHAPE), the next good example in the order of its epoch takes the place, in addition to
- * its own, so that what stands at a position does not hang on where the run began. The first few skipped lines are logged. One thread at a time. */
+ * its own, so that what stands at a position does not hang on where the run began. The first few skipped lines are logged. Failures that lie in the example name file and line. One thread at a
+ * time. */
 mm_status mmi_data_set_read(mm_context *ctx, mmi_data_set *set, uint64_t position, mmi_example_fn fn, void *arg);
 
 /* Different lines found bad so far. Any thread. */
