@@ -29,8 +29,8 @@ mm_status mmi_data_set_create(mm_context *ctx, const mmi_manifest *manifest, con
     st = mmi_manifest_split(ctx, manifest, options->split_seed, options->validation, options->want_validation, &set->lines, &set->count);
     if (st) goto cleanup;
     if (!set->count) {
-        st = mmi_fail(ctx, MM_E_ARGUMENT, "of %zu examples none are left for %s with a validation share of %g", mmi_manifest_count(manifest),
-                      options->want_validation ? "validation" : "training", options->validation);
+        st = mmi_fail(ctx, MM_E_ARGUMENT, "of %zu examples none are left for %s with a validation share of %g",
+                      mmi_manifest_count(manifest), options->want_validation ? "validation" : "training", options->validation);
         goto cleanup;
     }
     if (options->skip_bad) {

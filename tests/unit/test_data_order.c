@@ -1,4 +1,5 @@
-/* The order: permutations for every count, evenly spread over epochs; turns of tasks in the ratios asked for. SPDX-License-Identifier: MIT */
+/* The order: permutations for every count, evenly spread over epochs; turns of tasks in the ratios asked for. SPDX-License-Identifier: MIT
+ * */
 #include "unit_fixture.h"
 
 #include <math.h>
@@ -40,7 +41,8 @@ static void differs_by_seed_and_epoch(void **state)
     assert_true(same_seed < 8 && same_epoch < 8 && in_place < 8); /* 1 is expected of each; 8 or more have a chance of 1e-5 */
 }
 
-/* Over epochs each example comes at each place equally often, and each order of three is as likely: chi-square below its 1 - 1e-6 quantile. */
+/* Over epochs each example comes at each place equally often, and each order of three is as likely: chi-square below its 1 - 1e-6
+ * quantile. */
 static void is_evenly_spread(void **state)
 {
     enum { EPOCHS = 24000 };
@@ -85,8 +87,9 @@ static void check_turns(mm_context *ctx, const double *ratios, size_t n, size_t 
         mmi_task_order_at(o, s, &task, &nth);
         assert_true(task < n);
         assert_int_equal(nth, given[task]++); /* the turns of a task are numbered without a gap */
-        for (size_t i = 0; i < n; i++) /* and at no time is one far from its share */
-            if (fabs((double)given[i] - (double)(s + 1) * ratios[i] / sum) > most_behind) fail_msg("task %zu has %u turns of %zu", i, (unsigned)given[i], s + 1);
+        for (size_t i = 0; i < n; i++)        /* and at no time is one far from its share */
+            if (fabs((double)given[i] - (double)(s + 1) * ratios[i] / sum) > most_behind)
+                fail_msg("task %zu has %u turns of %zu", i, (unsigned)given[i], s + 1);
     }
     mmi_task_order_destroy(o);
     free(given);
@@ -152,8 +155,9 @@ static void refuses_wrong_ratios(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_a_permutation), cmocka_unit_test(differs_by_seed_and_epoch), cmocka_unit_test(is_evenly_spread),
-        cmocka_unit_test(keeps_ratios),     cmocka_unit_test(forgets_none),              cmocka_unit_test(refuses_wrong_ratios),
+        cmocka_unit_test(is_a_permutation), cmocka_unit_test(differs_by_seed_and_epoch),
+        cmocka_unit_test(is_evenly_spread), cmocka_unit_test(keeps_ratios),
+        cmocka_unit_test(forgets_none),     cmocka_unit_test(refuses_wrong_ratios),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -253,7 +253,8 @@ static void drop_batch(void *arg, void *batch)
     mmi_image_destroy(batch);
 }
 
-/* The pictures of each step are the same with the thread, without it, and after a new beginning in the middle; a text named as a picture is skipped. */
+/* The pictures of each step are the same with the thread, without it, and after a new beginning in the middle; a text named as a picture
+ * is skipped. */
 static void loads_the_same_pictures_ahead(void **state)
 {
     static const char lines[] = "{\"image\": \"a.png\"}\n{\"image\": \"b.jpg\"}\n{\"image\": \"file\"}\n{\"image\": \"c.jpg\"}\n";

@@ -1,5 +1,5 @@
-/* Which tokens are learned: equal to transformers' assistant masks (tests/golden/make_label_mask.py); questions with answers; templates that cannot
- * serve; failing allocations. SPDX-License-Identifier: MIT */
+/* Which tokens are learned: equal to transformers' assistant masks (tests/golden/make_label_mask.py); questions with answers; templates
+ * that cannot serve; failing allocations. SPDX-License-Identifier: MIT */
 #include "tokenizer_fixture.h"
 
 #include "label_mask.h"
@@ -91,12 +91,14 @@ static void refuses_what_cannot_serve(void **state)
         mm_status status;
         const char *says;
     } cases[] = {
-        {"{% for m in messages %}{{ loop.last and m.content or '-' }}{% endfor %}", MM_E_UNSUPPORTED, "message"}, /* the last one is written otherwise */
+        {"{% for m in messages %}{{ loop.last and m.content or '-' }}{% endfor %}", MM_E_UNSUPPORTED,
+         "message"}, /* the last one is written otherwise */
         {"{{ messages | length }}", MM_E_UNSUPPORTED, "message"},
         {"{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}and on{% endif %}", MM_E_UNSUPPORTED, "message"},
         {"{{ raise_exception('no such chats') }}", MM_E_FORMAT, "no such chats"},
     };
-    static const mmi_chat_message chat[] = {{.role = "user", .content = "q"}, {.role = "assistant", .content = "yes"}, {.role = "user", .content = "r"}};
+    static const mmi_chat_message chat[] = {
+        {.role = "user", .content = "q"}, {.role = "assistant", .content = "yes"}, {.role = "user", .content = "r"}};
     fixture *f = *state;
     mmi_tokenizer *t = open_golden(f, "smollm");
     mmi_ids ids = {0}, mask = {0};
@@ -104,7 +106,8 @@ static void refuses_what_cannot_serve(void **state)
     assert_int_equal(mmi_ids_add(f->ctx, &ids, 7), 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mmi_chat_template *tpl = parse_template(f, cases[i].text);
-        if (mmi_label_mask_chat(f->ctx, t, tpl, chat, 3, NULL, &ids, &mask) != cases[i].status) fail_msg("%s: %s", cases[i].text, f->ctx->error);
+        if (mmi_label_mask_chat(f->ctx, t, tpl, chat, 3, NULL, &ids, &mask) != cases[i].status)
+            fail_msg("%s: %s", cases[i].text, f->ctx->error);
         assert_sentence(f, cases[i].says);
         assert_int_equal(ids.count, 1);
         assert_int_equal(mask.count, 0);

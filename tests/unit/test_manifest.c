@@ -1,5 +1,5 @@
-/* Manifests: every field, paths beside the manifest, several files, splits that stay; broken lines of all kinds, each with its file, line and key;
- * damaged files; failing allocations. SPDX-License-Identifier: MIT */
+/* Manifests: every field, paths beside the manifest, several files, splits that stay; broken lines of all kinds, each with its file, line
+ * and key; damaged files; failing allocations. SPDX-License-Identifier: MIT */
 #include "formats_fixture.h"
 
 #include <math.h>
@@ -31,10 +31,13 @@ static void ends_with(const char *text, const char *end)
 static void reads_every_field(void **state)
 {
     static const char text[] =
-        "{\"image\": \"a.png\", \"audio\": \"b.wav\", \"video\": \".\", \"text\": \"t\", \"caption\": \"c\", \"question\": \"q\", \"answer\": \"a\","
-        " \"prompt\": \"p\", \"chosen\": \"x\", \"rejected\": \"y\", \"label\": \"cat\", \"labels\": {\"h\": 3, \"g\": \"dog\"}, \"value\": 1.5}\r\n"
+        "{\"image\": \"a.png\", \"audio\": \"b.wav\", \"video\": \".\", \"text\": \"t\", \"caption\": \"c\", \"question\": \"q\", "
+        "\"answer\": \"a\","
+        " \"prompt\": \"p\", \"chosen\": \"x\", \"rejected\": \"y\", \"label\": \"cat\", \"labels\": {\"h\": 3, \"g\": \"dog\"}, "
+        "\"value\": 1.5}\r\n"
         "\n  \t\r\n"
-        "{\"image\": [\"a.png\", \"./b.wav\"], \"value\": [1, -2e3], \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image\"}, {\"type\": "
+        "{\"image\": [\"a.png\", \"./b.wav\"], \"value\": [1, -2e3], \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": "
+        "\"image\"}, {\"type\": "
         "\"text\", \"text\": \"hi\"}]}, {\"content\": \"yes\", \"role\": \"assistant\"}], \"label\": 2, \"text\": null}";
     fixture *f = *state;
     mmi_manifest *m;
@@ -228,7 +231,8 @@ static void bounds_lines_and_chats(void **state)
 
     {
         size_t size = (size_t)sprintf(text, "{\"messages\": [");
-        for (int i = 0; i <= MMI_RECORD_MAX_MESSAGES; i++) size += (size_t)sprintf(text + size, "%s{\"role\":\"r\",\"content\":\"\"}", i ? "," : "");
+        for (int i = 0; i <= MMI_RECORD_MAX_MESSAGES; i++)
+            size += (size_t)sprintf(text + size, "%s{\"role\":\"r\",\"content\":\"\"}", i ? "," : "");
         size += (size_t)sprintf(text + size, "]}");
         write_bytes(f, text, size);
         m = open_file(f);
@@ -300,11 +304,16 @@ static void finds_labels(void **state)
         const char *line, *head, *says;
         size_t index;
     } cases[] = {
-        {"{\"label\": \"dog\"}", NULL, NULL, 1},       {"{\"label\": 2}", NULL, NULL, 2},
-        {"{\"labels\": {\"x\": \"eel\"}}", "x", NULL, 2}, {"{\"label\": 0, \"labels\": {\"x\": 1}}", "x", NULL, 1},
-        {"{\"label\": 0, \"labels\": {\"x\": 1}}", NULL, NULL, 0}, {"{\"label\": 3}", NULL, "\"label\" is 3, but there are 3", 0},
-        {"{\"label\": \"cow\"}", NULL, "is \"cow\"", 0}, {"{\"labels\": {\"x\": 1}}", NULL, "\"label\" is missing", 0},
-        {"{\"label\": 1}", "x", "\"x\" is missing", 0}, {"{\"labels\": {\"x\": 9007199254740992}}", "x", "but there are 3", 0},
+        {"{\"label\": \"dog\"}", NULL, NULL, 1},
+        {"{\"label\": 2}", NULL, NULL, 2},
+        {"{\"labels\": {\"x\": \"eel\"}}", "x", NULL, 2},
+        {"{\"label\": 0, \"labels\": {\"x\": 1}}", "x", NULL, 1},
+        {"{\"label\": 0, \"labels\": {\"x\": 1}}", NULL, NULL, 0},
+        {"{\"label\": 3}", NULL, "\"label\" is 3, but there are 3", 0},
+        {"{\"label\": \"cow\"}", NULL, "is \"cow\"", 0},
+        {"{\"labels\": {\"x\": 1}}", NULL, "\"label\" is missing", 0},
+        {"{\"label\": 1}", "x", "\"x\" is missing", 0},
+        {"{\"labels\": {\"x\": 9007199254740992}}", "x", "but there are 3", 0},
     };
     fixture *f = *state;
     mmi_label_list list = {0};
@@ -353,8 +362,9 @@ static mm_status visit(mm_context *ctx, const char *path)
     return st;
 }
 
-static const char sample[] = "{\"image\": [\"file\"], \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"q\"}]}], \"label\": 1}\n"
-                             "{\"text\": \"x\", \"value\": [1, 2.5], \"labels\": {\"a\": \"b\"}}\n";
+static const char sample[] =
+    "{\"image\": [\"file\"], \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"q\"}]}], \"label\": 1}\n"
+    "{\"text\": \"x\", \"value\": [1, 2.5], \"labels\": {\"a\": \"b\"}}\n";
 
 static void survives_damage(void **state)
 {

@@ -1,4 +1,5 @@
-/* Packing: each token once, pieces where plain first fit puts them, segments and positions as attention takes them. SPDX-License-Identifier: MIT */
+/* Packing: each token once, pieces where plain first fit puts them, segments and positions as attention takes them.
+ * SPDX-License-Identifier: MIT */
 #include "unit_fixture.h"
 
 #include "packing.h"

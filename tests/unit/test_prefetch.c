@@ -1,4 +1,5 @@
-/* Prefetching: batches in order, whatever the depth; failures, logs and ends at their step; cancelling from both sides; stopping early leaves nothing.
+/* Prefetching: batches in order, whatever the depth; failures, logs and ends at their step; cancelling from both sides; stopping early
+ * leaves nothing.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE /* usleep */
 #include "unit_fixture.h"
@@ -254,8 +255,12 @@ static void survives_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_batches_in_order), cmocka_unit_test(fails_at_its_step),           cmocka_unit_test(stops_early),
-        cmocka_unit_test(is_cancelled),           cmocka_unit_test(loses_nothing_when_cancelled), cmocka_unit_test(survives_failing_allocations),
+        cmocka_unit_test(gives_batches_in_order),
+        cmocka_unit_test(fails_at_its_step),
+        cmocka_unit_test(stops_early),
+        cmocka_unit_test(is_cancelled),
+        cmocka_unit_test(loses_nothing_when_cancelled),
+        cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
