@@ -13,7 +13,18 @@
 enum { STREAM_AUGMENT = 0x4155474D /* "AUGM" */, TRIES = 10 };
 
 /* Which number of a picture's is drawn for what; a try takes four. */
-enum { DRAW_ANGLE, DRAW_X, DRAW_Y, DRAW_FLIP, DRAW_ORDER, DRAW_COLOR = 8, DRAW_ERASE = 12, DRAW_CROP_TRY = 16, DRAW_ERASE_TRY = 64, DRAW_NOISE = 128 };
+enum {
+    DRAW_ANGLE,
+    DRAW_X,
+    DRAW_Y,
+    DRAW_FLIP,
+    DRAW_ORDER,
+    DRAW_COLOR = 8,
+    DRAW_ERASE = 12,
+    DRAW_CROP_TRY = 16,
+    DRAW_ERASE_TRY = 64,
+    DRAW_NOISE = 128
+};
 
 static const double MAX_RATIO = 1000, PI = 3.14159265358979323846;
 
@@ -22,7 +33,8 @@ static const double MAX_RATIO = 1000, PI = 3.14159265358979323846;
 /* The members of the object under `key` (NULL: of the object itself) are among `names`, of which the last is NULL. */
 static mm_status check_keys(mm_context *ctx, const mmi_json *doc, const char *key, const mmi_json_node *object, const char *const *names)
 {
-    if (mmi_json_kind_of(object) != MMI_JSON_OBJECT) return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%s\" must be an object", mmi_json_name(doc), key);
+    if (mmi_json_kind_of(object) != MMI_JSON_OBJECT)
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%s\" must be an object", mmi_json_name(doc), key);
     for (const mmi_json_node *e = mmi_json_first(object); e; e = mmi_json_next(e)) {
         const char *const *name = names;
         while (*name && strcmp(*name, mmi_json_key(e))) name++;
@@ -39,8 +51,8 @@ static mm_status read_pair(mm_context *ctx, const mmi_json *doc, const mmi_json_
     double x, y;
 
     if (mmi_json_kind_of(node) <= MMI_JSON_NULL) return MM_OK;
-    if (mmi_json_kind_of(node) != MMI_JSON_ARRAY || !mmi_json_number(first, &x) || !mmi_json_number(second, &y) || mmi_json_next(second) || x < lowest ||
-        y < lowest || x > highest || y > highest || (in_order && x > y))
+    if (mmi_json_kind_of(node) != MMI_JSON_ARRAY || !mmi_json_number(first, &x) || !mmi_json_number(second, &y) || mmi_json_next(second) ||
+        x < lowest || y < lowest || x > highest || y > highest || (in_order && x > y))
         return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%s\" must be two numbers from %g to %g%s", mmi_json_name(doc), key, lowest, highest,
                         in_order ? ", the lower one first" : "");
     *a = x;
@@ -76,7 +88,8 @@ static mm_status read_crop(mm_context *ctx, const mmi_json *doc, const mmi_json_
         int64_t h, w;
         if (!mmi_json_integer(height, &h) || !mmi_json_integer(width, &w) || (!one && mmi_json_next(width)) || h < 1 || w < 1 ||
             h > MMI_PROCESSOR_MAX_SIDE || w > MMI_PROCESSOR_MAX_SIDE || h * w > MMI_PROCESSOR_MAX_PIXELS)
-            return mmi_fail(ctx, MM_E_FORMAT, "%s: \"size\" must be a side or [height, width], of at most %d pixels", mmi_json_name(doc), MMI_PROCESSOR_MAX_PIXELS);
+            return mmi_fail(ctx, MM_E_FORMAT, "%s: \"size\" must be a side or [height, width], of at most %d pixels", mmi_json_name(doc),
+                            MMI_PROCESSOR_MAX_PIXELS);
         a->crop_height = (size_t)h;
         a->crop_width = (size_t)w;
     }
@@ -136,8 +149,8 @@ static mm_status read_erase(mm_context *ctx, const mmi_json *doc, const mmi_json
 mm_status mmi_augment_from_json(mm_context *ctx, const mmi_json *doc, const mmi_json_node *object, mmi_augment *out)
 {
     static const char *const names[] = {"affine", "crop", "flip", "color", "erase", NULL};
-    static mm_status (*const readers[])(mm_context *, const mmi_json *, const mmi_json_node *, mmi_augment *) = {read_affine, read_crop, NULL,
-                                                                                                              read_color, read_erase};
+    static mm_status (*const readers[])(mm_context *, const mmi_json *, const mmi_json_node *,
+                                        mmi_augment *) = {read_affine, read_crop, NULL, read_color, read_erase};
     mm_status st = check_keys(ctx, doc, "augment", object, names);
 
     memset(out, 0, sizeof *out);
@@ -160,14 +173,16 @@ static double unit(const source *s, uint64_t draw) { return mmi_random_unit_at(s
 static double between(const source *s, uint64_t draw, double low, double high) { return low + (high - low) * unit(s, draw); }
 static size_t below(const source *s, uint64_t draw, size_t n) { return mmi_size_min((size_t)(unit(s, draw) * (double)n), n - 1); }
 
-/* A rectangle of random area and ratio that lies inside width x height; 0 when none of the tries gives one. The ratio is width / height, but for
- * erasing height / width, and a rectangle to erase is smaller than both sides. */
-static int draw_window(const source *s, uint64_t draw, mmi_range scale, mmi_range ratio, int erasing, size_t width, size_t height, mmi_window *out)
+/* A rectangle of random area and ratio that lies inside width x height; 0 when none of the tries gives one. The ratio is width / height,
+ * but for erasing height / width, and a rectangle to erase is smaller than both sides. */
+static int draw_window(const source *s, uint64_t draw, mmi_range scale, mmi_range ratio, int erasing, size_t width, size_t height,
+                       mmi_window *out)
 {
     const double area = (double)width * (double)height;
 
     for (int i = 0; i < TRIES; i++, draw += 4) {
-        const double part = area * between(s, draw, scale.lowest, scale.highest), r = exp(between(s, draw + 1, log(ratio.lowest), log(ratio.highest)));
+        const double part = area * between(s, draw, scale.lowest, scale.highest),
+                     r = exp(between(s, draw + 1, log(ratio.lowest), log(ratio.highest)));
         const double w = rint(sqrt(erasing ? part / r : part * r)), h = rint(sqrt(erasing ? part * r : part / r));
 
         if (w < 1 || h < 1 || w > (double)(width - (size_t)erasing) || h > (double)(height - (size_t)erasing)) continue;
@@ -197,7 +212,8 @@ static mmi_window middle_window(mmi_range ratio, size_t width, size_t height)
 
 /* ---------------------------------------------------------------- steps */
 
-/* Turn by `degrees` about the middle and move by whole pixels: each pixel is interpolated (bilinear) where the inverse takes it, and black outside. */
+/* Turn by `degrees` about the middle and move by whole pixels: each pixel is interpolated (bilinear) where the inverse takes it, and black
+ * outside. */
 static mm_status move(mm_context *ctx, const mmi_image *in, double degrees, double dx, double dy, mmi_image **out)
 {
     const double turn = degrees * PI / 180, c = cos(turn), s = sin(turn), cx = (double)in->width * 0.5, cy = (double)in->height * 0.5;
@@ -207,7 +223,8 @@ static mm_status move(mm_context *ctx, const mmi_image *in, double degrees, doub
     if (st) return st;
     for (size_t y = 0; y < in->height; y++) {
         for (size_t x = 0; x < in->width; x++) {
-            const double px = c * ((double)x + 0.5) + s * ((double)y + 0.5) + x_at, py = -s * ((double)x + 0.5) + c * ((double)y + 0.5) + y_at;
+            const double px = c * ((double)x + 0.5) + s * ((double)y + 0.5) + x_at,
+                         py = -s * ((double)x + 0.5) + c * ((double)y + 0.5) + y_at;
             uint8_t *to = (*out)->pixels + (y * in->width + x) * 3;
             const uint8_t *row[2];
             double fx, fy;
@@ -324,8 +341,9 @@ mm_status mmi_augment_run(mm_context *ctx, const mmi_augment *a, uint64_t seed, 
     if (a->does_crop && !draw_window(&s, DRAW_CROP_TRY, a->crop_scale, a->crop_ratio, 0, width, height, &window))
         window = middle_window(a->crop_ratio, width, height);
     st = cut(ctx, image, &window, &part);
-    if (!st && a->does_crop) st = mmi_image_resize(ctx, part, a->crop_width ? a->crop_width : width, a->crop_height ? a->crop_height : height,
-                                                   MMI_FILTER_BILINEAR, NULL, out);
+    if (!st && a->does_crop)
+        st = mmi_image_resize(ctx, part, a->crop_width ? a->crop_width : width, a->crop_height ? a->crop_height : height,
+                              MMI_FILTER_BILINEAR, NULL, out);
     if (st) goto cleanup;
     if (!a->does_crop) {
         *out = part;

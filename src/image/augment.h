@@ -1,12 +1,18 @@
-/* Random changes to a picture, so that a model sees more pictures than there are: turned and moved, a part of it, mirrored, colors changed, a rectangle
- * erased; in this order, each as torchvision does it to Pillow's pictures (RandomAffine, RandomResizedCrop, RandomHorizontalFlip, ColorJitter), erasing
- * (arXiv:1708.04896) on bytes. What is drawn is a function of (seed, epoch, index).
+/* Random changes to a picture, so that a model sees more pictures than there are: turned and moved, a part of it, mirrored, colors
+ * changed, a rectangle erased; in this order, each as torchvision does it to Pillow's pictures (RandomAffine, RandomResizedCrop,
+ * RandomHorizontalFlip, ColorJitter), erasing (arXiv:1708.04896) on bytes. What is drawn is a function of (seed, epoch, index).
  *
- *   {"affine": {"degrees": 10, "translate": [0.1, 0.1]},       turn by up to so much, move by up to these shares of width and height; black comes in
- *    "crop": {"scale": [0.08, 1], "ratio": [0.75, 1.3333], "size": N or [height, width]},    of the area; width / height; default size: the picture's own
+ *   {"affine": {"degrees": 10, "translate": [0.1, 0.1]},
+ *    "crop": {"scale": [0.08, 1], "ratio": [0.75, 1.3333], "size": N or [height, width]},
  *    "flip": 0.5,
- *    "color": {"brightness": x, "contrast": x, "saturation": x, "hue": x},    a number x: factors 1 - x to 1 + x, for hue turns -x to x; or [lowest, highest]
- *    "erase": {"p": 0.5, "scale": [0.02, 0.33], "ratio": [0.3, 3.3], "value": 0 or [r, g, b] or "random"}}    height / width
+ *    "color": {"brightness": x, "contrast": x, "saturation": x, "hue": x},
+ *    "erase": {"p": 0.5, "scale": [0.02, 0.33], "ratio": [0.3, 3.3], "value": 0 or [r, g, b] or "random"}}
+ *
+ *   affine  turn by up to so many degrees, move by up to these shares of width and height; black comes in
+ *   crop    a part of this share of the area, with this width / height, resized; default size: the picture's own
+ *   flip    how often
+ *   color   a number x: factors 1 - x to 1 + x, for hue turns of -x to x; or [lowest, highest]
+ *   erase   how often, share of the area, height / width, what is put there
  *
  * Everything may be left out: the step is then not done, or the number is the one above (translate: none; colors: as they are).
  * SPDX-License-Identifier: MIT */

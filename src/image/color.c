@@ -68,8 +68,8 @@ static void from_hsv(const uint8_t hsv[3], uint8_t *p)
     const float f = (float)(h - sector), s = (float)(hsv[1] / 255.0), v = hsv[2];
     const uint8_t most = hsv[2], least = (uint8_t)round(v * (1.0 - s)), falling = (uint8_t)round(v * (1.0 - s * f)),
                   rising = (uint8_t)round(v * (1.0 - s * (1.0 - f)));
-    const uint8_t colors[6][3] = {{most, rising, least}, {falling, most, least}, {least, most, rising},
-                                  {least, falling, most}, {rising, least, most}, {most, least, falling}};
+    const uint8_t colors[6][3] = {{most, rising, least},  {falling, most, least}, {least, most, rising},
+                                  {least, falling, most}, {rising, least, most},  {most, least, falling}};
 
     for (int c = 0; c < 3; c++) p[c] = colors[sector % 6][c];
 }

@@ -1,4 +1,5 @@
-/* Changing the colors of a picture in place, equal to Pillow's ImageEnhance and to hue as torchvision defines it on Pillow's pictures, bit for bit.
+/* Changing the colors of a picture in place, equal to Pillow's ImageEnhance and to hue as torchvision defines it on Pillow's pictures, bit
+ * for bit.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_COLOR_H
 #define MMI_COLOR_H

@@ -8,15 +8,15 @@
 
 #include "context.h"
 
-/* Example `i` of epoch `epoch` of a data set of `count` (1 or more, i below it): for each seed and epoch a permutation, by a Feistel network
- * (Luby and Rackoff 1988) that is walked until it leads back below `count` (Black and Rogaway 2002). */
+/* Example `i` of epoch `epoch` of a data set of `count` (1 or more, i below it): for each seed and epoch a permutation, by a Feistel
+ * network (Luby and Rackoff 1988) that is walked until it leads back below `count` (Black and Rogaway 2002). */
 size_t mmi_data_order_at(uint64_t seed, uint64_t epoch, size_t count, size_t i);
 
 enum { MMI_TASK_ORDER_MAX_TASKS = 256, MMI_TASK_ORDER_MAX_PERIOD = 4096 };
 
-/* Which of several tasks a micro-batch is of. The tasks repeat with a period: the shortest, up to MMI_TASK_ORDER_MAX_PERIOD, in which the ratios
- * are whole numbers, else that one with the ratios rounded by largest remainder, but to no less than 1. Within a period each
- * task's turns are spread evenly: each turn goes to the task that lags most behind its ratio, the first among equals. */
+/* Which of several tasks a micro-batch is of. The tasks repeat with a period: the shortest, up to MMI_TASK_ORDER_MAX_PERIOD, in which the
+ * ratios are whole numbers, else that one with the ratios rounded by largest remainder, but to no less than 1. Within a period each task's
+ * turns are spread evenly: each turn goes to the task that lags most behind its ratio, the first among equals. */
 typedef struct mmi_task_order mmi_task_order;
 
 /* Of `count` ratios, all positive and finite, whatever their sum; MM_E_ARGUMENT otherwise. */

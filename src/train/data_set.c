@@ -29,8 +29,8 @@ mm_status mmi_data_set_create(mm_context *ctx, const mmi_manifest *manifest, con
     st = mmi_manifest_split(ctx, manifest, options->split_seed, options->validation, options->want_validation, &set->lines, &set->count);
     if (st) goto cleanup;
     if (!set->count) {
-        st = mmi_fail(ctx, MM_E_ARGUMENT, "of %zu examples none are left for %s with a validation share of %g", mmi_manifest_count(manifest),
-                      options->want_validation ? "validation" : "training", options->validation);
+        st = mmi_fail(ctx, MM_E_ARGUMENT, "of %zu examples none are left for %s with a validation share of %g",
+                      mmi_manifest_count(manifest), options->want_validation ? "validation" : "training", options->validation);
         goto cleanup;
     }
     if (options->skip_bad) {
@@ -78,7 +78,11 @@ mm_status mmi_data_set_read(mm_context *ctx, mmi_data_set *set, uint64_t positio
         if (set->bad && set->bad[at]) continue;
         st = mmi_check_cancel(ctx);
         if (!st) st = mmi_manifest_read(ctx, set->manifest, set->lines[at], &record);
-        if (!st) st = fn(ctx, arg, &record, epoch, set->lines[at]);
+        if (!st) {
+            st = fn(ctx, arg, &record, epoch, set->lines[at]);
+            if (is_bad_example(st) && strncmp(ctx->error, record.where, strlen(record.where)))
+                (void)mmi_fail(ctx, st, "%s: %s", record.where, ctx->error); /* a picture's reader does not know who named it */
+        }
         if (!st || !set->bad || !is_bad_example(st)) goto cleanup;
         set->bad[at] = 1;
         if (atomic_fetch_add(&set->skipped, 1) < LOGGED) mmi_log(ctx, MM_LOG_WARNING, "skipped: %s", ctx->error);

@@ -13,7 +13,8 @@ typedef struct {
     mmi_ids scratch;
 } aligner;
 
-/* The first token that lies behind text[0..byte) or across its end, and whether it lies across. What lies since the last place is tokenized by itself; only where that does not give the same tokens, all of the text up to the place is. */
+/* The first token that lies behind text[0..byte) or across its end, and whether it lies across. What lies since the last place is
+ * tokenized by itself; only where that does not give the same tokens, all of the text up to the place is. */
 static mm_status find_token(aligner *a, size_t byte, size_t *token, int *across)
 {
     size_t same = 0;
@@ -78,17 +79,18 @@ static mm_status prefix_length(const aligner *a, const mmi_chat_template *tpl, c
     o.add_generation_prompt = prompt;
     st = mmi_chat_template_render(a->ctx, tpl, messages, count, &o, &text);
     if (!st && (text.size > a->text.size || (text.size && memcmp(text.data, a->text.data, text.size))))
-        st = mmi_fail(a->ctx, MM_E_UNSUPPORTED,
-                      "the chat template writes %s message %zu of a chat in another way once others follow, so that its answer cannot be found",
-                      prompt ? "the beginning of" : "up to", prompt ? count : count - 1);
+        st = mmi_fail(
+            a->ctx, MM_E_UNSUPPORTED,
+            "the chat template writes %s message %zu of a chat in another way once others follow, so that its answer cannot be found",
+            prompt ? "the beginning of" : "up to", prompt ? count : count - 1);
     *length = text.size;
     mmi_text_clear(&text);
     return st;
 }
 
 /* The tokens of the answer that is message `i`. */
-static mm_status find_answer(aligner *a, const mmi_chat_template *tpl, const mmi_chat_message *messages, size_t i, const mmi_chat_options *options,
-                             size_t *from, size_t *to)
+static mm_status find_answer(aligner *a, const mmi_chat_template *tpl, const mmi_chat_message *messages, size_t i,
+                             const mmi_chat_options *options, size_t *from, size_t *to)
 {
     size_t begin, end;
     int across;
@@ -96,7 +98,8 @@ static mm_status find_answer(aligner *a, const mmi_chat_template *tpl, const mmi
 
     if (!st) st = prefix_length(a, tpl, messages, i + 1, options, 0, &end);
     if (st) return st;
-    if (end < begin) return mmi_fail(a->ctx, MM_E_UNSUPPORTED, "the chat template writes less for message %zu of a chat than for its beginning", i);
+    if (end < begin)
+        return mmi_fail(a->ctx, MM_E_UNSUPPORTED, "the chat template writes less for message %zu of a chat than for its beginning", i);
     st = find_token(a, begin, from, &across);
     if (!st) st = find_token(a, end, to, &across);
     if (st) return st;
@@ -104,8 +107,8 @@ static mm_status find_answer(aligner *a, const mmi_chat_template *tpl, const mmi
     return trim_end(a, *from, to);
 }
 
-mm_status mmi_label_mask_chat(mm_context *ctx, const mmi_tokenizer *t, const mmi_chat_template *tpl, const mmi_chat_message *messages, size_t count,
-                              const mmi_chat_options *options, mmi_ids *ids, mmi_ids *mask)
+mm_status mmi_label_mask_chat(mm_context *ctx, const mmi_tokenizer *t, const mmi_chat_template *tpl, const mmi_chat_message *messages,
+                              size_t count, const mmi_chat_options *options, mmi_ids *ids, mmi_ids *mask)
 {
     const size_t ids_before = ids->count, mask_before = mask->count;
     aligner a = {.ctx = ctx, .t = t};
@@ -136,7 +139,8 @@ mm_status mmi_label_mask_chat(mm_context *ctx, const mmi_tokenizer *t, const mmi
     return st;
 }
 
-mm_status mmi_label_mask_pair(mm_context *ctx, const mmi_tokenizer *t, const char *question, const char *answer, mmi_ids *ids, mmi_ids *mask)
+mm_status mmi_label_mask_pair(mm_context *ctx, const mmi_tokenizer *t, const char *question, const char *answer, mmi_ids *ids,
+                              mmi_ids *mask)
 {
     const size_t ids_before = ids->count, mask_before = mask->count;
     int32_t end = mmi_tokenizer_special(t, MMI_SPECIAL_EOS);
@@ -145,7 +149,8 @@ mm_status mmi_label_mask_pair(mm_context *ctx, const mmi_tokenizer *t, const cha
 
     if (end < 0) end = mmi_tokenizer_special(t, MMI_SPECIAL_SEP);
     st = mmi_tokenizer_encode(ctx, t, question, strlen(question), 1, 1, ids);
-    if (!st && end >= 0 && ids->count > ids_before && ids->data[ids->count - 1] == end) ids->count--; /* the question does not end the text */
+    if (!st && end >= 0 && ids->count > ids_before && ids->data[ids->count - 1] == end)
+        ids->count--; /* the question does not end the text */
     asked = ids->count - ids_before;
     if (!st) st = mmi_tokenizer_encode(ctx, t, answer, strlen(answer), 0, 0, ids);
     if (!st && end >= 0 && mmi_ids_add(ctx, ids, end)) st = MM_E_NOMEM;

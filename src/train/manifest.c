@@ -157,7 +157,8 @@ static mm_status read_path(const reader *r, const char *key, const mmi_json_node
     memcpy(whole, folder, n);
     memcpy(whole + n, path, m);
     if (!mmi_file_exists(whole)) return mmi_fail(r->ctx, MM_E_NOT_FOUND, "%s: \"%s\": there is no %s", r->record->where, key, whole);
-    if (!may_be_folder && mmi_file_is_directory(whole)) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": %s is a folder", r->record->where, key, whole);
+    if (!may_be_folder && mmi_file_is_directory(whole))
+        return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": %s is a folder", r->record->where, key, whole);
     *out = whole;
     return MM_OK;
 }
@@ -229,13 +230,16 @@ static mm_status read_labels(const reader *r, const mmi_json_node *one, const mm
 }
 
 /* The members of an object are among the n names, each with a string. */
-static mm_status read_strings(const reader *r, const char *key, const mmi_json_node *object, const char *const *names, const char **values, size_t n)
+static mm_status read_strings(const reader *r, const char *key, const mmi_json_node *object, const char *const *names, const char **values,
+                              size_t n)
 {
     if (mmi_json_kind_of(object) != MMI_JSON_OBJECT) return wrong(r, key, "made of objects");
     for (const mmi_json_node *e = mmi_json_first(object); e; e = mmi_json_next(e)) {
         size_t i = 0;
         while (i < n && strcmp(names[i], mmi_json_key(e))) i++;
-        if (i == n) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": \"%.100s\" is no key that is known there", r->record->where, key, mmi_json_key(e));
+        if (i == n)
+            return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": \"%.100s\" is no key that is known there", r->record->where, key,
+                            mmi_json_key(e));
         values[i] = mmi_json_string(e);
         if (!values[i]) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": \"%s\" must be a string", r->record->where, key, names[i]);
     }
@@ -256,7 +260,8 @@ static mm_status read_parts(const reader *r, const mmi_json_node *content, mmi_c
         if (st) return st;
         if (!values[0]) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"messages\": a part of a content has no \"type\"", r->record->where);
         if (!strcmp(values[0], "text") != !!values[1])
-            return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"messages\": a part of type \"text\", and no other, has a \"text\"", r->record->where);
+            return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"messages\": a part of type \"text\", and no other, has a \"text\"",
+                            r->record->where);
         parts[i].type = values[0];
         parts[i].text = values[1];
     }
@@ -273,7 +278,8 @@ static mm_status read_messages(const reader *r, const char *key, const mmi_json_
 
     if (mmi_json_kind_of(node) != MMI_JSON_ARRAY || !n) return wrong(r, key, "an array of messages");
     if (n > MMI_RECORD_MAX_MESSAGES)
-        return mmi_fail(r->ctx, MM_E_LIMIT, "%s: \"%s\" has %zu messages, allowed are %d", r->record->where, key, n, MMI_RECORD_MAX_MESSAGES);
+        return mmi_fail(r->ctx, MM_E_LIMIT, "%s: \"%s\" has %zu messages, allowed are %d", r->record->where, key, n,
+                        MMI_RECORD_MAX_MESSAGES);
     messages = take(r, n, sizeof *messages);
     if (!messages) return r->ctx->error_status;
     memset(messages, 0, n * sizeof *messages);
@@ -285,12 +291,14 @@ static mm_status read_messages(const reader *r, const char *key, const mmi_json_
         messages[i].content = mmi_json_string(content);
         for (const mmi_json_node *member = mmi_json_first(e); member; member = mmi_json_next(member))
             if (strcmp(mmi_json_key(member), "role") && strcmp(mmi_json_key(member), "content"))
-                return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": \"%.100s\" is no key of a message", r->record->where, key, mmi_json_key(member));
+                return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": \"%.100s\" is no key of a message", r->record->where, key,
+                                mmi_json_key(member));
         if (!messages[i].role) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": message %zu has no \"role\"", r->record->where, key, i);
         if (mmi_json_kind_of(content) == MMI_JSON_ARRAY)
             st = read_parts(r, content, &messages[i]);
         else if (!messages[i].content)
-            st = mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": the \"content\" of message %zu must be a string or an array", r->record->where, key, i);
+            st = mmi_fail(r->ctx, MM_E_FORMAT, "%s: \"%s\": the \"content\" of message %zu must be a string or an array", r->record->where,
+                          key, i);
         if (st) return st;
     }
     r->record->messages = messages;
@@ -418,9 +426,11 @@ mm_status mmi_label_list_find(mm_context *ctx, const mmi_label_list *list, const
     if (!label) return mmi_fail(ctx, MM_E_FORMAT, "%s: the label \"%.100s\" is missing", record->where, key);
     index = label->index;
     if (label->name && !mmi_hash_map_get(&list->index, label->name, strlen(label->name), &index))
-        return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%.100s\" is \"%.100s\", which is none of its %zu labels", record->where, key, label->name, list->index.count);
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%.100s\" is \"%.100s\", which is none of its %zu labels", record->where, key, label->name,
+                        list->index.count);
     if ((uint64_t)index >= list->index.count)
-        return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%.100s\" is %" PRId64 ", but there are %zu labels", record->where, key, index, list->index.count);
+        return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%.100s\" is %" PRId64 ", but there are %zu labels", record->where, key, index,
+                        list->index.count);
     *out = (size_t)index;
     return MM_OK;
 }

@@ -52,16 +52,16 @@ typedef struct {
 /* Find the lines of one or more files, in the order given. MM_E_NOT_FOUND, MM_E_IO, MM_E_LIMIT, MM_E_CANCELLED, MM_E_NOMEM; a file without
  * any example is MM_E_FORMAT. */
 mm_status mmi_manifest_open(mm_context *ctx, const char *const *paths, size_t count, mmi_manifest **out);
-void mmi_manifest_close(mmi_manifest *m); /* NULL allowed */
+void mmi_manifest_close(mmi_manifest *m);         /* NULL allowed */
 size_t mmi_manifest_count(const mmi_manifest *m); /* examples */
 
-/* Read example `line` of all, counted from 0; the record is cleared first. MM_E_FORMAT, MM_E_NOT_FOUND, MM_E_IO or MM_E_LIMIT name file, line and
- * key; MM_E_NOMEM. After a failure the record is clear. */
+/* Read example `line` of all, counted from 0; the record is cleared first. MM_E_FORMAT, MM_E_NOT_FOUND, MM_E_IO or MM_E_LIMIT name file,
+ * line and key; MM_E_NOMEM. After a failure the record is clear. */
 mm_status mmi_manifest_read(mm_context *ctx, const mmi_manifest *m, size_t line, mmi_record *record);
 void mmi_record_clear(mmi_record *record);
 
-/* The examples that are held out for validation, or the others: each by a number drawn for (seed, file, line), so that what is in a file stays on
- * its side when lines are appended. *lines, ascending, is the caller's to free. */
+/* The examples that are held out for validation, or the others: each by a number drawn for (seed, file, line), so that what is in a file
+ * stays on its side when lines are appended. *lines, ascending, is the caller's to free. */
 mm_status mmi_manifest_split(mm_context *ctx, const mmi_manifest *m, uint64_t seed, double validation, int want_validation, size_t **lines,
                              size_t *count);
 
@@ -73,8 +73,8 @@ typedef struct {
 /* Append one; MM_E_ARGUMENT for a name that is there already. */
 mm_status mmi_label_list_add(mm_context *ctx, mmi_label_list *list, const char *name);
 void mmi_label_list_clear(mmi_label_list *list);
-/* The class that the record has for `head` (NULL: its "label"). MM_E_FORMAT names file, line and key: it is missing, not on the list, or out of
- * range. */
+/* The class that the record has for `head` (NULL: its "label"). MM_E_FORMAT names file, line and key: it is missing, not on the list, or
+ * out of range. */
 mm_status mmi_label_list_find(mm_context *ctx, const mmi_label_list *list, const mmi_record *record, const char *head, size_t *out);
 
 #endif

@@ -5,8 +5,8 @@
 
 #include "size.h"
 
-/* The rooms of the rows as a tree of maxima in an array: node i over 2i and 2i + 1, the rows at [leaves, 2 leaves). Rows not yet begun have all
- * of their room, so that the first fit is always there. */
+/* The rooms of the rows as a tree of maxima in an array: node i over 2i and 2i + 1, the rows at [leaves, 2 leaves). Rows not yet begun
+ * have all of their room, so that the first fit is always there. */
 static size_t take_first_fit(size_t *room, size_t leaves, size_t length)
 {
     size_t i = 1;
@@ -36,7 +36,8 @@ mm_status mmi_packing_make(mm_context *ctx, const size_t *lengths, size_t count,
     memset(out, 0, sizeof *out);
     if (!length) return mmi_fail(ctx, MM_E_ARGUMENT, "rows of no tokens hold nothing");
     for (size_t i = 0; i < count; i++)
-        if (mmi_size_add(n, lengths[i] / length + !!(lengths[i] % length), &n)) return mmi_fail(ctx, MM_E_OVERFLOW, "too many tokens to pack");
+        if (mmi_size_add(n, lengths[i] / length + !!(lengths[i] % length), &n))
+            return mmi_fail(ctx, MM_E_OVERFLOW, "too many tokens to pack");
     if (n > SIZE_MAX / 4) return mmi_fail(ctx, MM_E_OVERFLOW, "too many tokens to pack");
     while (leaves < n) leaves *= 2;
     out->length = length;

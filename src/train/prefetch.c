@@ -21,11 +21,11 @@ struct mmi_prefetch {
     mmi_prefetch_spec spec;
     mm_context *ctx; /* the worker's */
     slot *slots;
-    size_t size;         /* of the ring */
+    size_t size;          /* of the ring */
     uint64_t made, taken; /* steps */
-    int failed;          /* the last step made failed */
+    int failed;           /* the last step made failed */
     int quit;
-    int locks, running;  /* what create has got */
+    int locks, running; /* what create has got */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread;

@@ -24,9 +24,10 @@ enum { MMI_PREFETCH_DEPTH = 4 /* the usual depth */, MMI_PREFETCH_MAX_DEPTH = 64
 
 mm_status mmi_prefetch_create(mm_context *ctx, const mmi_prefetch_spec *spec, mmi_prefetch **out);
 
-/* The batch of the next step, which is the caller's then. A failure of make arrives when its step's turn has come, with its sentence, and is the
- * last thing made: it is returned from then on. What make logged goes to the log of `ctx` when its batch is taken. MM_E_STATE behind the last
- * step; MM_E_CANCELLED when the consumer's context was cancelled while it waited: nothing is lost then, and taking may be tried again. */
+/* The batch of the next step, which is the caller's then. A failure of make arrives when its step's turn has come, with its sentence, and
+ * is the last thing made: it is returned from then on. What make logged goes to the log of `ctx` when its batch is taken. MM_E_STATE
+ * behind the last step; MM_E_CANCELLED when the consumer's context was cancelled while it waited: nothing is lost then, and taking may be
+ * tried again. */
 mm_status mmi_prefetch_take(mm_context *ctx, mmi_prefetch *p, void **batch);
 
 /* Cancel what is being made, wait for the thread, drop what was not taken. NULL allowed. */

@@ -9,6 +9,7 @@ for program in "$@"; do
     corpus=build/fuzz/corpus/$name
     mkdir -p "$corpus"
     case $name in
+    manifest) seeds=tests/golden/training/manifest.jsonl ;;
     gguf) seeds=$(ls tests/golden/formats/*.gguf 2>/dev/null) ;;
     safetensors) seeds=$(ls tests/golden/formats/*.safetensors 2>/dev/null) ;;
     json) seeds=$(ls tests/golden/formats/*/*.json 2>/dev/null) ;;

@@ -1,5 +1,5 @@
-/* Augmentation: whole pictures equal to what Pillow makes by the numbers of torchvision's definitions (tests/golden/make_augment.py); the same numbers
- * for the same (seed, epoch, index), others else; wrong configurations; failing allocations. SPDX-License-Identifier: MIT */
+/* Augmentation: whole pictures equal to what Pillow makes by the numbers of torchvision's definitions (tests/golden/make_augment.py); the
+ * same numbers for the same (seed, epoch, index), others else; wrong configurations; failing allocations. SPDX-License-Identifier: MIT */
 #include "image_fixture.h"
 
 #include "augment.h"
@@ -33,7 +33,8 @@ static void equals_pillow(void **state)
         mmi_augment a;
 
         if (mmi_augment_from_json(ctx, doc, mmi_json_get(c, "config"), &a)) fail_msg("%s", ctx->error);
-        if (mmi_augment_run(ctx, &a, (uint64_t)integer(c, "seed"), (uint64_t)integer(c, "epoch"), (uint64_t)integer(c, "index"), image, &got))
+        if (mmi_augment_run(ctx, &a, (uint64_t)integer(c, "seed"), (uint64_t)integer(c, "epoch"), (uint64_t)integer(c, "index"), image,
+                            &got))
             fail_msg("%s", ctx->error);
         assert_int_equal(got->width, integer(out, NULL));
         assert_int_equal(got->height, integer(mmi_json_next(out), NULL));
@@ -96,18 +97,39 @@ static void refuses_wrong_configurations(void **state)
     static const struct {
         const char *text, *says;
     } cases[] = {
-        {"[]", "augment"}, {"3", "augment"}, {"{\"flipp\": 1}", "flipp"}, {"{\"flip\": 1.5}", "flip"}, {"{\"flip\": \"x\"}", "flip"},
-        {"{\"crop\": 1}", "crop"}, {"{\"crop\": {\"scales\": 1}}", "scales"}, {"{\"crop\": {\"scale\": [0.9, 0.1]}}", "scale"},
-        {"{\"crop\": {\"scale\": [0, 1]}}", "scale"}, {"{\"crop\": {\"scale\": [0.1, 1, 1]}}", "scale"}, {"{\"crop\": {\"scale\": []}}", "scale"},
-        {"{\"crop\": {\"ratio\": [-1, 1]}}", "ratio"}, {"{\"crop\": {\"size\": 0}}", "size"}, {"{\"crop\": {\"size\": [60000, 60000]}}", "size"},
-        {"{\"crop\": {\"size\": [1]}}", "size"}, {"{\"crop\": {\"size\": [1, 2, 3]}}", "size"}, {"{\"crop\": {\"size\": 1e300}}", "size"},
-        {"{\"crop\": {\"size\": \"a\"}}", "size"}, {"{\"color\": {\"gamma\": 1}}", "gamma"}, {"{\"color\": {\"hue\": 0.6}}", "hue"},
-        {"{\"color\": {\"hue\": [-1, 0]}}", "hue"}, {"{\"color\": {\"brightness\": -1}}", "brightness"},
-        {"{\"color\": {\"contrast\": [2, 1]}}", "contrast"}, {"{\"color\": {\"saturation\": true}}", "saturation"},
-        {"{\"erase\": {\"prob\": 1}}", "prob"}, {"{\"erase\": {\"p\": 2}}", "\"p\""}, {"{\"erase\": {\"value\": 256}}", "value"},
-        {"{\"erase\": {\"value\": [1, 2]}}", "value"}, {"{\"erase\": {\"value\": [1, 2, 3, 4]}}", "value"},
-        {"{\"erase\": {\"value\": \"noise\"}}", "value"}, {"{\"affine\": {\"degrees\": 200}}", "degrees"},
-        {"{\"affine\": {\"translate\": 0.1}}", "translate"}, {"{\"affine\": {\"shear\": 1}}", "shear"},
+        {"[]", "augment"},
+        {"3", "augment"},
+        {"{\"flipp\": 1}", "flipp"},
+        {"{\"flip\": 1.5}", "flip"},
+        {"{\"flip\": \"x\"}", "flip"},
+        {"{\"crop\": 1}", "crop"},
+        {"{\"crop\": {\"scales\": 1}}", "scales"},
+        {"{\"crop\": {\"scale\": [0.9, 0.1]}}", "scale"},
+        {"{\"crop\": {\"scale\": [0, 1]}}", "scale"},
+        {"{\"crop\": {\"scale\": [0.1, 1, 1]}}", "scale"},
+        {"{\"crop\": {\"scale\": []}}", "scale"},
+        {"{\"crop\": {\"ratio\": [-1, 1]}}", "ratio"},
+        {"{\"crop\": {\"size\": 0}}", "size"},
+        {"{\"crop\": {\"size\": [60000, 60000]}}", "size"},
+        {"{\"crop\": {\"size\": [1]}}", "size"},
+        {"{\"crop\": {\"size\": [1, 2, 3]}}", "size"},
+        {"{\"crop\": {\"size\": 1e300}}", "size"},
+        {"{\"crop\": {\"size\": \"a\"}}", "size"},
+        {"{\"color\": {\"gamma\": 1}}", "gamma"},
+        {"{\"color\": {\"hue\": 0.6}}", "hue"},
+        {"{\"color\": {\"hue\": [-1, 0]}}", "hue"},
+        {"{\"color\": {\"brightness\": -1}}", "brightness"},
+        {"{\"color\": {\"contrast\": [2, 1]}}", "contrast"},
+        {"{\"color\": {\"saturation\": true}}", "saturation"},
+        {"{\"erase\": {\"prob\": 1}}", "prob"},
+        {"{\"erase\": {\"p\": 2}}", "\"p\""},
+        {"{\"erase\": {\"value\": 256}}", "value"},
+        {"{\"erase\": {\"value\": [1, 2]}}", "value"},
+        {"{\"erase\": {\"value\": [1, 2, 3, 4]}}", "value"},
+        {"{\"erase\": {\"value\": \"noise\"}}", "value"},
+        {"{\"affine\": {\"degrees\": 200}}", "degrees"},
+        {"{\"affine\": {\"translate\": 0.1}}", "translate"},
+        {"{\"affine\": {\"shear\": 1}}", "shear"},
     };
     (void)state;
 
