@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#define _DEFAULT_SOURCE /* _SC_PHYS_PAGES */
 #include "heap.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "size.h"
 
@@ -69,6 +71,12 @@ void mmi_heap_set_limit(mmi_heap *heap, size_t bytes) { atomic_store(&heap->limi
 size_t mmi_heap_limit(const mmi_heap *heap) { return atomic_load(&heap->limit); }
 size_t mmi_heap_used(const mmi_heap *heap) { return atomic_load(&heap->used); }
 size_t mmi_heap_peak(const mmi_heap *heap) { return atomic_load(&heap->peak); }
+
+size_t mmi_heap_machine(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
+}
 
 int mmi_heap_charge(mmi_heap *heap, size_t bytes)
 {

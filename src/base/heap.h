@@ -21,6 +21,7 @@ void mmi_heap_set_limit(mmi_heap *heap, size_t bytes); /* 0: none */
 size_t mmi_heap_limit(const mmi_heap *heap);
 size_t mmi_heap_used(const mmi_heap *heap);
 size_t mmi_heap_peak(const mmi_heap *heap);
+size_t mmi_heap_machine(void); /* bytes of memory that the machine has, SIZE_MAX: unknown */
 
 /* `size` bytes aligned to 64, contents undefined; NULL when out of memory or past the limit. Size 0 gives a block too. */
 void *mmi_heap_alloc(mmi_heap *heap, size_t size);

@@ -212,17 +212,14 @@ static int name_type(mm_context *ctx, const char *text, int32_t dtype, mmi_text 
     const char *type = dtype == MM_DTYPE_F32 ? "float32" : dtype == MM_DTYPE_F16 ? "float16" : "bfloat16", *done = text;
 
     for (const char *at = text; *at; at++) {
-        size_t n = 0;
+        const char *value = NULL;
         for (size_t k = 0; k < 2; k++)
-            if (!strncmp(at, keys[k], strlen(keys[k]))) n = strlen(keys[k]);
-        if (!n) continue;
-        at += n;
-        at += strspn(at, " \t\r\n:");
-        if (*at != '"') break;
-        at++;
-        if (mmi_text_append(ctx, out, done, (size_t)(at - done)) || mmi_text_append(ctx, out, type, strlen(type))) return 1;
-        at += strcspn(at, "\"");
-        done = at;
+            if (!strncmp(at, keys[k], strlen(keys[k]))) value = at + strlen(keys[k]);
+        if (value) value += strspn(value, " \t\r\n:");
+        if (!value || *value != '"') continue;
+        value++;
+        if (mmi_text_append(ctx, out, done, (size_t)(value - done)) || mmi_text_append(ctx, out, type, strlen(type))) return 1;
+        done = at = value + strcspn(value, "\"");
         if (!*at) break;
     }
     return mmi_text_append(ctx, out, done, strlen(done));

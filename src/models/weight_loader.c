@@ -208,7 +208,7 @@ static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
 {
     int64_t shape[MM_TENSOR_MAX_RANK] = {0};
     int32_t rank = expected_shape(m, row, shape);
-    size_t elements, bytes;
+    size_t elements, bytes, needed = 0;
     char name[256];
     mmi_weight *w;
     mm_status st;
@@ -216,6 +216,9 @@ static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     if (!row->hf || row->flags & MMI_ROW_TIED) return MM_OK;
     if (!mmi_weight_todays_name(m, row, layer, 0, name, sizeof name)) return mmi_fail(ctx, MM_E_LIMIT, "%s: the name of tensor %.100s is too long", s->name, name);
     if ((st = mmi_tensor_measure(ctx, MM_DTYPE_F32, rank, shape, &elements, &bytes))) return st;
+    /* No file bounds these sizes, and a system that promises more memory than it has would end the process when the weights are written. */
+    if (mmi_size_add(mmi_heap_used(ctx->heap), bytes, &needed) || needed > mmi_heap_machine())
+        return mmi_fail(ctx, MM_E_NOMEM, "%s: with tensor %s, of %zu bytes, the weights are more than the machine's memory", s->name, name, bytes);
     if ((st = next_weight(ctx, m, row, name, MM_DTYPE_F32, rank, shape, room, &w))) return st;
     if ((st = mmi_weight_own(ctx, w, NULL, bytes))) return st;
     m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;

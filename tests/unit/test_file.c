@@ -3,6 +3,9 @@
 #include "unit_fixture.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,12 +160,73 @@ static void test_names(void **state)
     allocator.fail_at = 0;
 }
 
+static void assert_old(void)
+{
+    char *have = NULL;
+    size_t n = 0;
+
+    assert_int_equal(files_in_folder(), 1);
+    assert_int_equal(mmi_file_read(ctx, path, 100, &have, &n), MM_OK);
+    assert_string_equal(have, "old");
+    mmi_free(have);
+}
+
+/* A file that grows past what the system allows: as a full disk, it fails in the middle. */
+static void test_full_disk(void **state)
+{
+    static char bytes[40000];
+    mmi_file_writer w = {0};
+    struct rlimit kept, low;
+    (void)state;
+
+    assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){"old", 3}, 1), MM_OK);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &kept), 0);
+    low = kept;
+    low.rlim_cur = 65536;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    assert_int_equal(mmi_file_begin(ctx, path, &w), MM_OK);
+    assert_int_equal(files_in_folder(), 2);
+    assert_int_equal(mmi_file_append(ctx, &w, bytes, sizeof bytes), MM_OK);
+    assert_int_equal(mmi_file_append(ctx, &w, bytes, sizeof bytes), MM_E_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &kept), 0);
+    assert_non_null(strstr(mm_context_error(ctx), path));
+    assert_non_null(strstr(mm_context_error(ctx), strerror(EFBIG)));
+    mmi_file_abandon(&w);
+    assert_old();
+}
+
+static void test_abandoned(void **state)
+{
+    mmi_file_writer w = {0};
+    (void)state;
+
+    mmi_file_abandon(&w);
+    assert_int_equal(mmi_file_write(ctx, path, &(mmi_file_piece){"old", 3}, 1), MM_OK);
+    assert_int_equal(mmi_file_begin(ctx, path, &w), MM_OK);
+    assert_int_equal(mmi_file_append(ctx, &w, "new", 3), MM_OK);
+    assert_int_equal(files_in_folder(), 2);
+    mmi_file_abandon(&w);
+    mmi_file_abandon(&w);
+    assert_old();
+    assert_int_equal(mmi_file_begin(ctx, path, &w), MM_OK);
+    assert_int_equal(mmi_file_append(ctx, &w, "old", 3), MM_OK);
+    assert_int_equal(mmi_file_finish(ctx, &w), MM_OK);
+    mmi_file_abandon(&w);
+    assert_old();
+    assert_int_equal(mmi_file_make_directory(ctx, folder), MM_OK); /* it is there */
+    assert_int_equal(mmi_file_make_directory(ctx, path), MM_E_IO);
+    assert_non_null(strstr(mm_context_error(ctx), path));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_write_and_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_abandoned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);
