@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arena.h"
 #include "chat_template.h"
 #include "file.h"
 #include "gguf.h"
@@ -59,7 +60,7 @@ typedef struct {
     int bare;                    /* files have its base alone there; its head, and nothing else of its, is the whole's */
 } mmi_part_row;
 
-enum { MMI_MAX_PARTS = 4 };
+enum { MMI_MAX_PARTS = 5 };
 
 typedef struct mmi_io mmi_io;
 
@@ -90,6 +91,7 @@ typedef struct mmi_architecture {
                            int32_t *next, int32_t *out);
     const mmi_part_row *parts;      /* of a composite; they are read before read_hf and at m->parts in this order */
     size_t n_parts;
+    int free_parts;                 /* each may be missing, or {"from": PATH}: another checkpoint's, with its weights where the whole has none of them */
 } mmi_architecture;
 
 /* How another modality reaches a text decoder. A session runs the model in two steps: first the media (or source text) alone, with
@@ -113,11 +115,14 @@ typedef struct {
     int64_t hidden;          /* width of its last hidden state */
     int64_t embedding;       /* width of a vector for a text or picture, 0: hidden */
     const char *text_output, *image_output; /* names of these vectors; NULL: pooled from the last hidden state */
+    int64_t text_context;    /* most tokens of a text that becomes a vector or a class, 0: context */
+    const char *label_output; /* name of the scores of classes, NULL: "logits" */
     int pads_text;           /* texts to embed are padded to `context` tokens, and the padding is seen */
     int64_t pad_token;       /* for that, where the tokenizer names none */
     int compares;            /* gives scores of pictures for texts: their cosine times exp(score_scale), and score_bias */
     float score_scale, score_bias;
-    mmi_judgement judgement; /* of these, or of its classifier's */
+    mmi_judgement comparison; /* of these */
+    mmi_judgement judgement; /* of its classifier's */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
     int64_t long_context;    /* texts of more tokens rotate otherwise (LongRoPE): what is cached of a shorter one does not serve; 0: none */
@@ -162,14 +167,19 @@ struct mm_model {
     struct mm_model *base;   /* retained; of a derived model, which owns its list of weights, what differs in these, its parts and its adapter: all
                               * else is the base's. NULL: not derived */
     mmi_adapter *adapter;    /* owned; low-rank terms of its weights and its parts' (adapter.h); NULL: none */
-    struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them */
+    struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them, NULL where a free one is missing */
     const mmi_part_row *part;              /* what it is in the whole; NULL: a whole */
+    const mmi_weight_row *table;           /* the weight table: its architecture's, or one that its configuration made */
+    size_t table_rows;
+    mmi_arena own;                         /* of such a table, and of what else the configuration named */
     int part_tied;                         /* of a part: the whole's configuration ties its head to its embeddings */
     char *class_name;        /* from config.json or general.architecture */
     char *path;
     char *config_text;       /* that it was created from; NULL: it was opened */
     char *format;            /* "safetensors", "gguf" or "created" */
     char *dtypes;            /* of its matrices, "Q4_1 x 210, Q8_0 x 1" */
+    char *part_names;        /* "vision: ViTModel, text: BertModel"; NULL: no parts */
+    const char *head_names;  /* in `own`: "shape: classification of vision, 3"; NULL: none of those */
     void *config;            /* the architecture's own */
     mmi_model_info info;
     mmi_initials initials;
