@@ -6,7 +6,8 @@ import json
 import math
 
 import torch
-from golden_models import GREEDY, ROOT, folder_of, greedy_margin, ids_of, pixels_of, run, tensors_of, write_case
+from golden_models import MEDIA as MEDIA_CASES
+from golden_models import ROOT, folder_of, greedy_margin, ids_of, pixels_of, run, tensors_of, write_case, write_media
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
@@ -46,7 +47,8 @@ def llama():
 
 
 def bert_decoder():
-    return BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=40, is_decoder=True, add_cross_attention=True, **SMALL))
+    return BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=40, is_decoder=True, add_cross_attention=True,
+                                      tie_word_embeddings=False, **SMALL))
 
 
 def attend(q, k, v, mask):
@@ -297,7 +299,7 @@ def randomize(model, seed):
             if name.endswith(("logit_scale", "logit_bias")):
                 continue
             if p.dim() > 1:
-                p.copy_(torch.randn(p.shape, generator=g) * (0.6 if "stitch" in name else 0.25))
+                p.copy_(torch.randn(p.shape, generator=g) * (1 if "decoder.bert.embeddings" in name else 0.6 if "stitch" in name else 0.2))
             elif "bias" in name or "embedding" in name:
                 p.copy_(torch.randn(p.shape, generator=g) * 0.2)
             else:
@@ -413,35 +415,44 @@ def with_pictures(seed, rows, length, start, count):
     return ids
 
 
+def write_greedy(name, model, media, texts, grows):
+    """A session's greedy answer to the first of the texts that is decided by a clear distance at every step; `grows` is what it is appended to."""
+    for text in texts:
+        given, margin = text[grows].shape[1], 1.0
+        for _ in range(6):
+            logits = forward(model, dict(media, **text))["logits"][0, -1]
+            margin = min(margin, greedy_margin(logits))
+            text = dict(text, **{grows: torch.cat([text[grows], logits.argmax()[None, None]], 1)})
+        new = text[grows][:, given:]
+        if margin >= 0.02 and PICTURE_TOKEN not in new and len(set(new[0].tolist())) >= 3:
+            break
+    else:
+        raise SystemExit(f"{name}: no text with a margin {margin} {new}")
+    if grows == "input_ids":
+        write_media(name, "answer", media, text[grows][:, :given], new)
+        return
+    save_file(dict(media, input_ids=text["input_ids"].to(torch.int32), generated_ids=new[0].to(torch.int32)), ROOT / name / "answer.media.safetensors")
+    MEDIA_CASES.append(f"{name} answer")
+
+
 def make_decoders():
     """A picture among the tokens of a decoder, with a head on the tower; fused states that a decoder attends across to."""
     config = {"image_token_index": PICTURE_TOKEN, "projector": dict(layers=2, hidden_act="gelu", input="vision", depth=1, skip=1), "heads": [SHAPE]}
     model = make("mm_decoder", 51, config, dict(parts_of("vision"), decoder=llama))
     write("mm_decoder", "two", model, {"input_ids": with_pictures(51, 2, 9, 2, 4), "pixel_values": pixels_of(51, (2, 3, 16, 16))})
     write("mm_decoder", "text", model, {"input_ids": ids_of(52, (1, 7), PICTURE_TOKEN)})
-    pixels = pixels_of(53, (1, 3, 16, 16))
-    for seed in range(53, 453):
-        ids, margin = with_pictures(seed, 1, 9, 2, 4), 1.0
-        for _ in range(12):
-            logits = forward(model, {"input_ids": ids, "pixel_values": pixels})["logits"][0, -1]
-            margin = min(margin, greedy_margin(logits))
-            ids = torch.cat([ids, logits.argmax()[None, None]], 1)
-        new = ids[0, 9:].tolist()
-        if margin >= 0.02 and PICTURE_TOKEN not in new and len(set(new)) >= 4:
-            break
-    else:
-        raise SystemExit("mm_decoder: no prompt with a margin")
-    save_file({"prompt_ids": ids[0, :9].to(torch.int32), "generated_ids": ids[0, 9:].to(torch.int32), "pixel_values": pixels},
-              ROOT / "mm_decoder" / "image.greedy.safetensors")
-    GREEDY.append("mm_decoder image")
+    write_greedy("mm_decoder", model, {"pixel_values": pixels_of(53, (1, 3, 16, 16))},
+                 ({"input_ids": with_pictures(seed, 1, 9, 2, 4)} for seed in range(53, 453)), "input_ids")
     config = {"hidden_size": C, "fusion": "early", "fusion_config": TRUNK, "projector": dict(layers=1, input="fused"), "heads": [MATCH],
               "sharing": dict(kind="soft", mixing="cross_stitch"), "decoder_start_token_id": 2}
     names = ("text", "vision")
-    model = make("mm_across", 54, config, dict(parts_of(*names), decoder=bert_decoder))
+    model = make("mm_across", 58, config, dict(parts_of(*names), decoder=bert_decoder))
     inputs = inputs_of(54, names)
     inputs["decoder_input_ids"] = ids_of(55, (2, 5), PICTURE_TOKEN)
     inputs["decoder_attention_mask"] = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
     write("mm_across", "padded", model, inputs)
+    write_greedy("mm_across", model, {"pixel_values": pixels_of(56, (1, 3, 16, 16))},
+                 ({"input_ids": ids_of(seed, (1, 6), PICTURE_TOKEN), "decoder_input_ids": torch.tensor([[2]])} for seed in range(56, 456)), "decoder_input_ids")
 
 
 def make_from():
