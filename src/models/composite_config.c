@@ -498,7 +498,8 @@ mm_status mmi_composite_read(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     static const char *const keys[] = {"architectures", "model_type", "hidden_size", "text_config", "vision_config", "audio_config", "video_config", "decoder_config",
                                        "fusion", "fusion_config", "projector", "image_token_index", "heads", "sharing", "video_pooling", "bos_token_id",
-                                       "eos_token_id", "pad_token_id", "decoder_start_token_id", "dtype", "torch_dtype", "transformers_version", NULL};
+                                       "eos_token_id", "pad_token_id", "decoder_start_token_id", "dtype", "torch_dtype", "transformers_version",
+                                       "initializer_range", "logit_scale_init_value", NULL};
     reader r = {.ctx = ctx, .m = m, .doc = doc, .c = m->config};
     mmi_row_list rows = {.ctx = ctx, .m = m};
     mmi_fusion_config *f = &r.c->fusion;

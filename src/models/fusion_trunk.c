@@ -6,6 +6,7 @@
 
 #include "layer_weights.h"
 #include "linear_op.h"
+#include "loss_ops.h"
 #include "masked_mean.h"
 #include "row_ops.h"
 #include "shape_ops.h"
@@ -129,7 +130,8 @@ static void through_layer(mmi_io *io, const mmi_fusion_config *f, size_t trunk, 
     mmi_co_attention_block(io->g, x, streams, f->n_streams);
 }
 
-/* Each trunk's state becomes a learned mixture of all trunks': arXiv:1604.03539, eq. 1, a weight for each pair. */
+/* Each trunk's state becomes a learned mixture of all trunks', a weight for each pair: arXiv:1604.03539, eq. 1, whose matrix is 1 and what is learned,
+ * so that trunks begin apart. */
 static void stitch(mmi_io *io, const mmi_fusion_config *f, int64_t l, size_t n, mmi_value x[][MMI_MAX_STREAMS])
 {
     mmi_graph *g = io->g;
@@ -137,13 +139,11 @@ static void stitch(mmi_io *io, const mmi_fusion_config *f, int64_t l, size_t n, 
 
     for (size_t t = 0; t < f->n_trunks; t++)
         for (size_t s = 0; s < n; s++) {
-            mmi_value sum = 0;
+            mixed[t][s] = x[t][s];
             for (size_t u = 0; u < f->n_trunks; u++) {
-                mmi_value share = mmi_slice(g, mmi_select(g, w, 0, (int64_t)t), 0, (int64_t)u, 1); /* [1] */
-                mmi_value part = mmi_mul(g, x[u][s], mmi_repeat(g, share, 0, f->stack.hidden));
-                sum = sum ? mmi_add(g, sum, part) : part;
+                mmi_value share = mmi_slice(g, mmi_select(g, w, 0, (int64_t)t), 0, (int64_t)u, 1);
+                mixed[t][s] = mmi_add(g, mixed[t][s], mmi_scale_by(g, x[u][s], share));
             }
-            mixed[t][s] = sum;
         }
     for (size_t t = 0; t < f->n_trunks; t++)
         for (size_t s = 0; s < n; s++) x[t][s] = mixed[t][s];

@@ -228,7 +228,7 @@ class Composite(nn.Module):
                 new.append(row)
             if self.stitched:
                 a = self.stitches[l]
-                new = [[sum(a[t, u] * new[u][s] for u in range(len(new))) for s in range(len(new[0]))] for t in range(len(new))]
+                new = [[new[t][s] + sum(a[t, u] * new[u][s] for u in range(len(new))) for s in range(len(new[0]))] for t in range(len(new))]
             x = new
             for t, own in enumerate(x):
                 fused[t].append(torch.cat(own, 1))
