@@ -302,8 +302,8 @@ static const char *const classes[] = {"MMModel", NULL}, *const prefixes[] = {"",
                          *const video_prefixes[] = {"video_model.", NULL}, *const decoder_prefixes[] = {"decoder.", NULL};
 
 static const mmi_part_row parts[] = {
-    {"text_config", NULL, MMI_ROLE_ENCODER, text_prefixes, 0},   {"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes},
-    {"audio_config", NULL, MMI_ROLE_ENCODER, audio_prefixes, 0}, {"video_config", NULL, MMI_ROLE_ENCODER, video_prefixes},
+    {"text_config", NULL, MMI_ROLE_ENCODER, text_prefixes, 0},   {"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes, 0},
+    {"audio_config", NULL, MMI_ROLE_ENCODER, audio_prefixes, 0}, {"video_config", NULL, MMI_ROLE_ENCODER, video_prefixes, 0},
     {"decoder_config", NULL, MMI_ROLE_DECODER, decoder_prefixes, 0},
 };
 

@@ -111,7 +111,7 @@ static void through_layer(mmi_io *io, const mmi_fusion_config *f, size_t trunk, 
     mmi_co_attention_stream streams[MMI_MAX_STREAMS] = {0};
 
     if (f->join == MMI_JOIN_EARLY) {
-        mmi_stack_spec stack = {.first = stream_slot(f, trunk, f->n_streams), .post_norm = 1, .bias = masks[0] ? mmi_mask_bias(io->g, masks[0]) : 0};
+        mmi_stack_spec stack = {.first = stream_slot(f, trunk, f->n_streams), .post_norm = 1, .silent = 1, .bias = masks[0] ? mmi_mask_bias(io->g, masks[0]) : 0};
         x[0] = mmi_encoder_layer(io, x[0], &f->stack, &stack, l);
         return;
     }
