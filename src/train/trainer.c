@@ -6,7 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "adapter_file.h"
 #include "checkpoint.h"
+#include "composite.h"
 #include "evaluation.h"
 #include "file.h"
 #include "gradient_norm.h"
@@ -189,6 +191,23 @@ static mm_status start(mm_trainer *t)
 
 /* A step. */
 
+/* The pull of tied trunks towards each other (soft sharing: arXiv:1706.05098, section 3.2): the gradient of penalty |a - b|^2 for each pair. */
+static void tie(void *arg, const mmi_weight *a, const mmi_weight *b)
+{
+    const float pull = *(const float *)arg, *x = a->data, *y = b->data;
+
+    for (size_t i = 0; i < a->rows * a->cols && a->gradient && b->gradient && a->dtype == MM_DTYPE_F32; i++) {
+        a->gradient[i] += pull * (x[i] - y[i]);
+        b->gradient[i] -= pull * (x[i] - y[i]);
+    }
+}
+
+static void tie_trunks(mm_trainer *t)
+{
+    float pull = 2 * (float)t->config.sharing_penalty * (float)t->config.accumulate; /* the gradients are divided by that */
+    if (pull > 0) mmi_composite_ties(t->model, tie, &pull);
+}
+
 static mm_status run_batch(mm_trainer *t)
 {
     void *taken = NULL;
@@ -226,6 +245,7 @@ static mm_status step(mm_trainer *t)
     mmi_parameters_zero_gradients(&t->parameters);
     for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t);
     if (!st) {
+        tie_trunks(t);
         st = mmi_gradient_norm(t->ctx, t->parameters.list, t->parameters.count, each, t->step + 1, &r->gradient_norm);
     }
     if (!st) {
