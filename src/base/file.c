@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -294,6 +295,12 @@ mm_status mmi_file_make_directory(mm_context *ctx, const char *path)
 {
     if (!mkdir(path, 0777) || (errno == EEXIST && mmi_file_is_directory(path))) return MM_OK;
     return mmi_fail(ctx, MM_E_IO, "cannot make the directory %s: %s", path, reason(errno));
+}
+
+char *mmi_file_real_path(mm_context *ctx, const char *path)
+{
+    char whole[PATH_MAX];
+    return realpath(path, whole) ? mmi_strdup(ctx, whole) : NULL;
 }
 
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name)

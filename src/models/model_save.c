@@ -5,6 +5,7 @@
 
 #include "dtype.h"
 #include "file.h"
+#include "json.h"
 #include "safetensors_writer.h"
 #include "size.h"
 #include "text.h"
@@ -28,6 +29,20 @@ static void clear(listing *l)
     mmi_free(l->sources);
 }
 
+static int is_trained(const mm_model *m)
+{
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (m->weights[i].gradient) return 1;
+    return 0;
+}
+
+/* The part that is in a model's own files; NULL for one that is not there, or that another checkpoint has, to which config.json points. */
+static mm_model *own_part(const mm_model *m, size_t i)
+{
+    mm_model *part = m->parts[i];
+    return part && (!strcmp(part->path, m->path) || is_trained(part)) ? part : NULL;
+}
+
 /* Add the float weights of m and its parts, as `dtype`, MM_SAVE_AS_IS: as they are stored. */
 static mm_status list_weights(mm_context *ctx, const mm_model *m, int32_t dtype, listing *l)
 {
@@ -47,7 +62,8 @@ static mm_status list_weights(mm_context *ctx, const mm_model *m, int32_t dtype,
         t->bytes = w->rows * w->cols * mmi_dtype_get(t->dtype)->block_bytes;
         l->sources[l->count++] = (source){w, m->rows[i]->flags & MMI_ROW_TRANSPOSED};
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = list_weights(ctx, m->parts[i], dtype, l);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (own_part(m, i)) st = list_weights(ctx, own_part(m, i), dtype, l);
     return st;
 }
 
@@ -159,7 +175,8 @@ static mm_status check_weights(mm_context *ctx, mm_model *m, const mmi_safetenso
         if (!mmi_weights_same_shape(t->shape, t->rank, shape, rank))
             return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s has another shape than the model's", path, t->name);
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = check_weights(ctx, m->parts[i], f, path);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (own_part(m, i)) st = check_weights(ctx, own_part(m, i), f, path);
     return st;
 }
 
@@ -170,7 +187,8 @@ static mm_status take_weights(mm_context *ctx, mm_model *m, const mmi_safetensor
     for (size_t i = 0; i < m->n_weights && !st; i++)
         if (!mmi_dtype_is_quantized(m->weights[i].dtype))
             st = read_values(ctx, mmi_safetensors_find(f, m->weights[i].name), m->rows[i]->flags & MMI_ROW_TRANSPOSED, &m->weights[i]);
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = take_weights(ctx, m->parts[i], f);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (own_part(m, i)) st = take_weights(ctx, own_part(m, i), f);
     return st;
 }
 
@@ -200,7 +218,8 @@ static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, 
         *common = *seen && *common != type ? -1 : type;
         *seen = 1;
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = check_types(ctx, m->parts[i], dtype, seen, common);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (own_part(m, i)) st = check_types(ctx, own_part(m, i), dtype, seen, common);
     return st;
 }
 
@@ -225,12 +244,37 @@ static int name_type(mm_context *ctx, const char *text, int32_t dtype, mmi_text 
     return mmi_text_append(ctx, out, done, strlen(done));
 }
 
+/* A config.json's text with the relative path of every "from", which counts from `folder`, made absolute: another directory has another way there. */
+static int name_parts(mm_context *ctx, const char *text, const char *folder, mmi_text *out)
+{
+    const char *done = text;
+
+    for (const char *at = strstr(text, "\"from\""); at; at = strstr(at, "\"from\"")) {
+        const char *value = at + 6 + strspn(at + 6, " \t\r\n:"), *end = *value == '"' ? strchr(value + 1, '"') : NULL;
+        mmi_text path = {0};
+        char *whole;
+        int failed;
+        at += 6;
+        if (!end || value[1] == '/') continue;
+        failed = mmi_text_format(ctx, &path, "%s/%.*s", folder, (int)(end - value - 1), value + 1);
+        whole = failed ? NULL : mmi_file_real_path(ctx, path.data);
+        if (whole) {
+            failed = mmi_text_append(ctx, out, done, (size_t)(value - done)) || mmi_json_quote(ctx, out, whole, strlen(whole));
+            done = at = end + 1;
+        }
+        mmi_free(whole);
+        mmi_text_clear(&path);
+        if (failed) return 1;
+    }
+    return mmi_text_append(ctx, out, done, strlen(done));
+}
+
 /* dtype -1: as it is. */
 static mm_status write_config(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype)
 {
     char *path = mmi_file_join(ctx, directory, "config.json"), *from = mmi_file_join(ctx, m->path, "config.json"), *read = NULL;
     const char *text = m->config_text;
-    mmi_text out = {0};
+    mmi_text out = {0}, placed = {0};
     size_t size;
     mm_status st = path && from ? MM_OK : MM_E_NOMEM;
 
@@ -238,9 +282,12 @@ static mm_status write_config(mm_context *ctx, const mm_model *m, const char *di
         st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s, which it was opened from, is no longer there", from);
     if (!st && !text) st = mmi_file_read(ctx, from, MMI_HF_MAX_CONFIG, &read, &size);
     if (read) text = read;
+    if (!st && read && name_parts(ctx, text, m->path, &placed)) st = MM_E_NOMEM;
+    if (placed.data) text = placed.data;
     if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, text, strlen(text)) : name_type(ctx, text, dtype, &out))) st = MM_E_NOMEM;
     if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){out.data, out.size}, 1);
     mmi_text_clear(&out);
+    mmi_text_clear(&placed);
     mmi_free(read);
     mmi_free(from);
     mmi_free(path);

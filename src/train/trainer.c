@@ -336,6 +336,7 @@ mm_status mmi_trainer_save(mm_trainer *t, const char *directory)
 {
     TRY(mmi_file_make_directory(t->ctx, directory));
     if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
+    if (t->parameters.count > 2 * t->model->adapter->n_pairs) TRY(mmi_model_save(t->ctx, t->model->base, directory, MM_SAVE_AS_IS)); /* what was trained beside it */
     return mmi_adapter_save(t->ctx, t->model, directory);
 }
 

@@ -76,7 +76,8 @@ static void assert_owned(const mm_model *m)
 {
     for (size_t i = 0; i < m->n_weights; i++)
         if (!mmi_weight_values(&m->weights[i]) || m->weights[i].packed) fail_msg("%s cannot be changed", m->weights[i].name);
-    for (size_t i = 0; i < m->arch->n_parts; i++) assert_owned(m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts; i++)
+        if (m->parts[i]) assert_owned(m->parts[i]);
     assert_int_equal(m->n_maps, 0);
 }
 
@@ -115,6 +116,15 @@ static char *config_of(mm_context *ctx, const char *name)
     return text;
 }
 
+/* Parts of another checkpoint stand beside the directory, which a configuration alone does not know. */
+static int points_elsewhere(mm_context *ctx, const char *name)
+{
+    char *text = config_of(ctx, name);
+    const int found = strstr(text, "\"from\"") != NULL;
+    mmi_free(text);
+    return found;
+}
+
 static mm_model *create_golden(mm_context *ctx, const char *name, int64_t seed)
 {
     char *text = config_of(ctx, name);
@@ -127,9 +137,13 @@ static mm_model *create_golden(mm_context *ctx, const char *name, int64_t seed)
 
 static void create_directory(mm_context *ctx, const char *name, const char *file)
 {
-    mm_model *m = create_golden(ctx, name, 7);
-    mm_tensor_map *in = read_golden(ctx, name, file, "in"), *want = read_golden(ctx, name, file, "out"), *have;
+    mm_model *m;
+    mm_tensor_map *in, *want, *have;
 
+    if (points_elsewhere(ctx, name)) return;
+    m = create_golden(ctx, name, 7);
+    in = read_golden(ctx, name, file, "in");
+    want = read_golden(ctx, name, file, "out");
     assert_owned(m);
     have = forward(ctx, m, in);
     assert_alike(name, have, want, in, 1e30); /* of the same shapes, and finite */
@@ -227,9 +241,12 @@ static void compare_names(mm_context *ctx, const char *name)
 
 static void save_created(mm_context *ctx, const char *name, const char *file)
 {
-    mm_model *m = create_golden(ctx, name, 11), *again;
-    mm_tensor_map *in = read_golden(ctx, name, file, "in"), *want, *have;
+    mm_model *m, *again;
+    mm_tensor_map *in, *want, *have;
 
+    if (points_elsewhere(ctx, name)) return;
+    m = create_golden(ctx, name, 11);
+    in = read_golden(ctx, name, file, "in");
     make_folder();
     ok(ctx, mm_model_save(m, ctx, folder, MM_SAVE_AS_IS));
     if (!is_of_another_age(name)) compare_names(ctx, name);
@@ -316,7 +333,8 @@ static mmi_weight *weight_of(mm_model *m, const char *name)
 
     for (size_t i = 0; i < m->n_weights && !w; i++)
         if (!strcmp(m->weights[i].name, name)) w = &m->weights[i];
-    for (size_t i = 0; i < m->arch->n_parts && !w; i++) w = weight_of(m->parts[i], name);
+    for (size_t i = 0; i < m->arch->n_parts && !w; i++)
+        if (m->parts[i]) w = weight_of(m->parts[i], name);
     return w;
 }
 
