@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "adapter.h"
 #include "dtype.h"
 #include "file.h"
 #include "json.h"
@@ -303,6 +304,9 @@ mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directo
 
     if (dtype != MM_SAVE_AS_IS && dtype != MM_DTYPE_F32 && dtype != MM_DTYPE_F16 && dtype != MM_DTYPE_BF16)
         return mmi_fail(ctx, MM_E_ARGUMENT, "weights can be saved as F32, F16 or BF16, or as they are, not as dtype %d", (int)dtype);
+    if (m->adapter)
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model with an adapter beside it (%s): merge it first, or save the adapter alone",
+                        m->adapter->description);
     if (!strcmp(m->format, "gguf"))
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model: %s is a GGUF file, which came without a config.json", m->path);
     if ((st = check_types(ctx, m, dtype, &seen, &common))) return st;
