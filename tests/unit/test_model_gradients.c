@@ -1,7 +1,8 @@
 /* Gradients of whole models beside torch's (tests/golden/make_gradients.py): every family, each weight by its norm, sum, a projection and three elements; the same bits
- * on 1, 2 and 3 threads and with checkpoints, which need less memory for a deep model.
+ * on 1, 2 and 3 threads and with checkpoints, which need less memory for a deep model; and without memory.
  * SPDX-License-Identifier: MIT */
 #include "model_fixture.h"
+#include "unit_fixture.h"
 
 #include <glob.h>
 
@@ -58,48 +59,46 @@ static void finish(trained *t)
     free(t->gradients);
 }
 
-/* sin(0.7 i + 1), 0 in the rows of tokens that are hidden. */
+/* The sum of y times sin(0.7 i + 1), without the rows of tokens that are hidden. */
 static mmi_value waves_of(mmi_graph *g, mmi_value y, const mm_tensor *mask)
 {
-    const mmi_value_info *v = mmi_graph_look(g, y);
-    const int by_token = mask && v->rank == 3 && !memcmp(mm_tensor_shape(mask), v->shape, 2 * sizeof *v->shape);
-    const int64_t n = mmi_graph_elements(g, y), cols = by_token ? v->shape[2] : 1;
+    const mmi_value_info v = *mmi_graph_look(g, y);
+    const int by_token = mask && v.rank == 3 && !memcmp(mm_tensor_shape(mask), v.shape, 2 * sizeof *v.shape);
+    const int64_t n = mmi_graph_elements(g, y), cols = by_token ? v.shape[2] : 1;
     void *data = NULL;
     mmi_value w = mmi_graph_constant(g, MM_DTYPE_F32, 1, &n, &data);
 
-    assert_non_null(data);
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; data && i < n; i++)
         ((float *)data)[i] = by_token && !((const int64_t *)mm_tensor_const_data(mask))[i / cols] ? 0 : (float)sin(0.7 * (double)i + 1);
-    return w;
+    return mmi_inner(g, y, w);
 }
 
-/* The gradients of the sum of these outputs (NULL at the end) with such weights. Returns the bytes of the arena. */
-static size_t pass(trained *t, const mm_tensor_map *inputs, const char *const *outputs, int recompute)
+/* The gradients of the sum of these outputs (NULL at the end); *arena: the bytes of its values. */
+static mm_status pass(trained *t, const mm_tensor_map *inputs, const char *const *outputs, int recompute, size_t *arena)
 {
     mmi_feed f;
-    mmi_graph *g;
     mmi_value loss = 0;
-    size_t bytes;
+    mm_status st = mmi_feed_begin(t->ctx, t->model, inputs, &f);
+    mmi_graph *g = f.io.g;
 
     memset(t->gradients, 0, t->elements * sizeof *t->gradients);
-    ok(t->ctx, mmi_feed_begin(t->ctx, t->model, inputs, &f));
-    g = f.io.g;
+    if (st) goto cleanup;
     g->trains = 1;
     f.io.wanted = outputs;
     mmi_io_build(&f.io);
-    ok(t->ctx, g->status);
-    for (; *outputs; outputs++) {
+    for (; *outputs && !g->status; outputs++) {
         mmi_value y = mmi_io_find_output(&f.io, *outputs), part;
         if (!y) fail_msg("there is no output %s", *outputs);
-        part = mmi_inner(g, y, waves_of(g, y, mask_of(inputs, *outputs)));
+        part = waves_of(g, y, mask_of(inputs, *outputs));
         loss = loss ? mmi_add(g, loss, part) : part;
     }
     mmi_graph_gradients(g, loss, 1, recompute);
-    ok(t->ctx, mmi_graph_plan(g));
-    ok(t->ctx, mmi_graph_run(g, NULL));
-    bytes = g->arena_bytes;
+    st = mmi_graph_plan(g);
+    if (!st) st = mmi_graph_run(g, NULL);
+    *arena = g->arena_bytes;
+cleanup:
     mmi_feed_end(&f);
-    return bytes;
+    return st;
 }
 
 typedef struct {
@@ -169,6 +168,7 @@ static void check_model(mm_context *ctx, const char *path)
     char model[64], line[256], *word, *rest = NULL;
     mm_tensor_map *inputs;
     mm_model *opened = NULL;
+    size_t arena;
     float *first;
     trained t;
 
@@ -185,7 +185,7 @@ static void check_model(mm_context *ctx, const char *path)
     assert_non_null(first);
     for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
         ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_THREADS, threads[i]));
-        (void)pass(&t, inputs, outputs, i == 1);
+        ok(ctx, pass(&t, inputs, outputs, i == 1, &arena));
         if (!i) memcpy(first, t.gradients, t.elements * sizeof *first);
         if (memcmp(first, t.gradients, t.elements * sizeof *first)) fail_msg("%s: %d threads give other gradients", model, (int)threads[i]);
     }
@@ -211,8 +211,88 @@ static void test_models_equal_torch(void **state)
     mm_context_destroy(ctx);
 }
 
+/* What is kept of a block while checkpoints are used is its input, beside one block's own values. */
+static void test_checkpoints_need_less_memory(void **state)
+{
+    static const char config[] = "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"vocab_size\": 50, \"hidden_size\": 32, \"intermediate_size\": 64, "
+                                 "\"num_hidden_layers\": 12, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"max_position_embeddings\": 64, "
+                                 "\"rms_norm_eps\": 1e-5, \"hidden_act\": \"silu\", \"tie_word_embeddings\": false}";
+    static const char *const outputs[] = {"logits", NULL};
+    const int64_t shape[2] = {2, 40};
+    int32_t ids[80];
+    mm_context *ctx = NULL;
+    mm_model *made = NULL;
+    mm_tensor_map *inputs = NULL;
+    mm_tensor *tensor = NULL;
+    size_t whole, less;
+    float *kept;
+    trained t;
+    (void)state;
+
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    for (int i = 0; i < 80; i++) ids[i] = i * 7 % 50;
+    ok(ctx, mm_tensor_copy(ctx, MM_DTYPE_I32, 2, shape, ids, &tensor));
+    ok(ctx, mm_tensor_map_create(ctx, &inputs));
+    ok(ctx, mm_tensor_map_set(ctx, inputs, "input_ids", tensor));
+    mm_tensor_release(tensor);
+    ok(ctx, mmi_model_create(ctx, config, 5, &made));
+    prepare(&t, ctx, made);
+    kept = malloc(t.elements * sizeof *kept);
+    assert_non_null(kept);
+    ok(ctx, pass(&t, inputs, outputs, 0, &whole));
+    memcpy(kept, t.gradients, t.elements * sizeof *kept);
+    ok(ctx, pass(&t, inputs, outputs, 1, &less));
+    assert_memory_equal(kept, t.gradients, t.elements * sizeof *kept);
+    print_message("12 blocks in %zu bytes, with checkpoints in %zu\n", whole, less);
+    assert_true(less < whole / 3);
+    free(kept);
+    mm_tensor_map_destroy(inputs);
+    finish(&t);
+    mm_context_destroy(ctx);
+}
+
+/* Every allocation fails once: nothing is left. */
+static void test_without_memory(void **state)
+{
+    static const struct {
+        const char *model, *file, *outputs[3];
+    } cases[] = {{"siglip2", "both", {"logits_per_image", "image_embeds", NULL}}, {"qwen2_5_vl", "images", {"logits", NULL}}, {"t5_relu", "padded", {"logits", NULL}}};
+    unit_allocator a;
+    mm_context *ctx = unit_context(&a);
+    (void)state;
+
+    ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_THREADS, 1));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mm_tensor_map *inputs = read_golden(ctx, cases[i].model, cases[i].file, "in");
+        char path[128];
+        mm_model *opened = NULL;
+        size_t arena, live;
+        mm_status st = MM_E_NOMEM;
+        long n = 0;
+        trained t;
+
+        (void)snprintf(path, sizeof path, MODELS "%s", cases[i].model);
+        ok(ctx, mmi_model_open_trainable(ctx, path, &opened));
+        prepare(&t, ctx, opened);
+        ok(ctx, pass(&t, inputs, cases[i].outputs, 1, &arena)); /* makes what the context keeps */
+        live = a.live;
+        while (st) {
+            a.fail_at = a.count + ++n;
+            st = pass(&t, inputs, cases[i].outputs, 1, &arena);
+            a.fail_at = 0;
+            assert_true(st == MM_OK || st == MM_E_NOMEM);
+            assert_int_equal(a.live, live);
+        }
+        assert_true(n > 200); /* nodes of the model and of its gradients */
+        finish(&t);
+        mm_tensor_map_destroy(inputs);
+    }
+    unit_context_end(&a, ctx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_models_equal_torch)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_models_equal_torch), cmocka_unit_test(test_checkpoints_need_less_memory),
+                                       cmocka_unit_test(test_without_memory)};
     return cmocka_run_group_tests_name("model gradients", tests, NULL, NULL);
 }
