@@ -278,6 +278,12 @@ mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece
     return st;
 }
 
+char *mmi_file_absolute(mm_context *ctx, const char *path)
+{
+    char resolved[PATH_MAX];
+    return realpath(path, resolved) ? mmi_strdup(ctx, resolved) : NULL;
+}
+
 int mmi_file_exists(const char *path)
 {
     struct stat s;
