@@ -279,6 +279,12 @@ mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece
     return st;
 }
 
+char *mmi_file_absolute(mm_context *ctx, const char *path)
+{
+    char resolved[PATH_MAX];
+    return realpath(path, resolved) ? mmi_strdup(ctx, resolved) : NULL;
+}
+
 int mmi_file_exists(const char *path)
 {
     struct stat s;
@@ -295,12 +301,6 @@ mm_status mmi_file_make_directory(mm_context *ctx, const char *path)
 {
     if (!mkdir(path, 0777) || (errno == EEXIST && mmi_file_is_directory(path))) return MM_OK;
     return mmi_fail(ctx, MM_E_IO, "cannot make the directory %s: %s", path, reason(errno));
-}
-
-char *mmi_file_real_path(mm_context *ctx, const char *path)
-{
-    char whole[PATH_MAX];
-    return realpath(path, whole) ? mmi_strdup(ctx, whole) : NULL;
 }
 
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name)

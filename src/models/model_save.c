@@ -6,7 +6,6 @@
 #include "adapter.h"
 #include "dtype.h"
 #include "file.h"
-#include "json.h"
 #include "safetensors_writer.h"
 #include "size.h"
 #include "text.h"
@@ -24,24 +23,13 @@ typedef struct {
     size_t count, tensor_capacity, source_capacity;
 } listing;
 
+/* A part whose weights are another checkpoint's, and were left alone, stays there. */
+static int is_written(const mm_model *part) { return part && (!part->borrowed || part->changed); }
+
 static void clear(listing *l)
 {
     mmi_free(l->tensors);
     mmi_free(l->sources);
-}
-
-static int is_trained(const mm_model *m)
-{
-    for (size_t i = 0; i < m->n_weights; i++)
-        if (m->weights[i].gradient) return 1;
-    return 0;
-}
-
-/* The part that is in a model's own files; NULL for one that is not there, or that another checkpoint has, to which config.json points. */
-static mm_model *own_part(const mm_model *m, size_t i)
-{
-    mm_model *part = m->parts[i];
-    return part && (!strcmp(part->path, m->path) || is_trained(part)) ? part : NULL;
 }
 
 /* Add the float weights of m and its parts, as `dtype`, MM_SAVE_AS_IS: as they are stored. */
@@ -64,7 +52,7 @@ static mm_status list_weights(mm_context *ctx, const mm_model *m, int32_t dtype,
         l->sources[l->count++] = (source){w, m->rows[i]->flags & MMI_ROW_TRANSPOSED};
     }
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (own_part(m, i)) st = list_weights(ctx, own_part(m, i), dtype, l);
+        if (is_written(m->parts[i])) st = list_weights(ctx, m->parts[i], dtype, l);
     return st;
 }
 
@@ -177,7 +165,7 @@ static mm_status check_weights(mm_context *ctx, mm_model *m, const mmi_safetenso
             return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s has another shape than the model's", path, t->name);
     }
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (own_part(m, i)) st = check_weights(ctx, own_part(m, i), f, path);
+        if (is_written(m->parts[i])) st = check_weights(ctx, m->parts[i], f, path);
     return st;
 }
 
@@ -189,7 +177,7 @@ static mm_status take_weights(mm_context *ctx, mm_model *m, const mmi_safetensor
         if (!mmi_dtype_is_quantized(m->weights[i].dtype))
             st = read_values(ctx, mmi_safetensors_find(f, m->weights[i].name), m->rows[i]->flags & MMI_ROW_TRANSPOSED, &m->weights[i]);
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (own_part(m, i)) st = take_weights(ctx, own_part(m, i), f);
+        if (is_written(m->parts[i])) st = take_weights(ctx, m->parts[i], f);
     return st;
 }
 
@@ -220,7 +208,7 @@ static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, 
         *seen = 1;
     }
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (own_part(m, i)) st = check_types(ctx, own_part(m, i), dtype, seen, common);
+        if (is_written(m->parts[i])) st = check_types(ctx, m->parts[i], dtype, seen, common);
     return st;
 }
 
@@ -245,29 +233,26 @@ static int name_type(mm_context *ctx, const char *text, int32_t dtype, mmi_text 
     return mmi_text_append(ctx, out, done, strlen(done));
 }
 
-/* A config.json's text with the relative path of every "from", which counts from `folder`, made absolute: another directory has another way there. */
-static int name_parts(mm_context *ctx, const char *text, const char *folder, mmi_text *out)
+/* A composite's text with the paths of its parts ("from") counted from where they are. */
+static mm_status place_parts(mm_context *ctx, const mm_model *m, const char *text, mmi_text *out)
 {
-    const char *done = text;
+    static const char key[] = "\"from\"";
+    const char *where = m->config_text ? "." : m->path, *done = text, *at;
+    char *base = NULL;
+    mm_status st = MM_OK;
 
-    for (const char *at = strstr(text, "\"from\""); at; at = strstr(at, "\"from\"")) {
-        const char *value = at + 6 + strspn(at + 6, " \t\r\n:"), *end = *value == '"' ? strchr(value + 1, '"') : NULL;
-        mmi_text path = {0};
-        char *whole;
-        int failed;
-        at += 6;
-        if (!end || value[1] == '/') continue;
-        failed = mmi_text_format(ctx, &path, "%s/%.*s", folder, (int)(end - value - 1), value + 1);
-        whole = failed ? NULL : mmi_file_real_path(ctx, path.data);
-        if (whole) {
-            failed = mmi_text_append(ctx, out, done, (size_t)(value - done)) || mmi_json_quote(ctx, out, whole, strlen(whole));
-            done = at = end + 1;
-        }
-        mmi_free(whole);
-        mmi_text_clear(&path);
-        if (failed) return 1;
+    while (m->arch->free_parts && !st && (at = strstr(text, key))) {
+        text = at + sizeof key - 1;
+        text += strspn(text, " \t\r\n:");
+        if (text[0] != '"' || text[1] == '/') continue;
+        if (!base && !(base = mmi_file_absolute(ctx, where))) st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s is no longer there", where);
+        if (!st && (mmi_text_append(ctx, out, done, (size_t)(text++ - done)) || mmi_json_quote(ctx, out, base, strlen(base)))) st = MM_E_NOMEM;
+        if (!st) out->data[out->size - 1] = '/'; /* in place of the quote at its end */
+        done = text;
     }
-    return mmi_text_append(ctx, out, done, strlen(done));
+    if (!st && mmi_text_append(ctx, out, done, strlen(done))) st = MM_E_NOMEM;
+    mmi_free(base);
+    return st;
 }
 
 /* dtype -1: as it is. */
@@ -283,12 +268,11 @@ static mm_status write_config(mm_context *ctx, const mm_model *m, const char *di
         st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s, which it was opened from, is no longer there", from);
     if (!st && !text) st = mmi_file_read(ctx, from, MMI_HF_MAX_CONFIG, &read, &size);
     if (read) text = read;
-    if (!st && read && name_parts(ctx, text, m->path, &placed)) st = MM_E_NOMEM;
-    if (placed.data) text = placed.data;
-    if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, text, strlen(text)) : name_type(ctx, text, dtype, &out))) st = MM_E_NOMEM;
+    if (!st) st = place_parts(ctx, m, text, &placed);
+    if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, placed.data, placed.size) : name_type(ctx, placed.data, dtype, &out))) st = MM_E_NOMEM;
     if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){out.data, out.size}, 1);
-    mmi_text_clear(&out);
     mmi_text_clear(&placed);
+    mmi_text_clear(&out);
     mmi_free(read);
     mmi_free(from);
     mmi_free(path);
