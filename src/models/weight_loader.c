@@ -354,7 +354,7 @@ mm_status mmi_weights_name_part(mm_context *ctx, mm_model *part)
 
     while (mmi_weights_next(part, &at)) {
         char *own;
-        if (!at.row->hf || !written_name(part, at.row, at.layer, name, sizeof name)) continue; /* of GGUF alone */
+        if (!at.row->hf || !mmi_weight_todays_name(part, at.row, at.layer, 0, name, sizeof name)) continue; /* of GGUF alone */
         if (!(own = mmi_strdup(ctx, name))) return MM_E_NOMEM;
         mmi_free(part->weights[at.weight].name);
         part->weights[at.weight].name = own;
