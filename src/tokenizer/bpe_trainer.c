@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: MIT */
 #include "bpe_trainer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "byte_level.h"
@@ -81,19 +80,6 @@ static mm_status add_token(trainer *t, const char *a, size_t n_a, const char *b,
     return st;
 }
 
-static int most_frequent(const void *a, const void *b)
-{
-    const mmi_counted_character *x = a, *y = b;
-    if (x->count != y->count) return x->count < y->count ? 1 : -1;
-    return x->code < y->code ? -1 : 1;
-}
-
-static int by_code(const void *a, const void *b)
-{
-    const mmi_counted_character *x = a, *y = b;
-    return x->code < y->code ? -1 : x->code > y->code;
-}
-
 static mm_status add_alphabet(trainer *t)
 {
     mmi_counted_character *list = NULL;
@@ -103,9 +89,9 @@ static mm_status add_alphabet(trainer *t)
     if (!st && t->o->limit_alphabet && count > (size_t)t->o->limit_alphabet) {
         for (size_t i = 0; i < count; i++)
             if (t->o->byte_alphabet && mmi_byte_level_byte(list[i].code) >= 0) list[i].count = INT64_MAX;
-        qsort(list, count, sizeof *list, most_frequent);
+        mmi_counted_characters_by_count(list, count);
         count = (size_t)t->o->limit_alphabet;
-        qsort(list, count, sizeof *list, by_code);
+        mmi_counted_characters_by_code(list, count);
     }
     for (size_t i = 0; i < count && !st; i++) {
         char bytes[4];
