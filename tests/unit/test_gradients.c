@@ -39,7 +39,7 @@ typedef struct {
     shape in[MAX_WEIGHTS + 1]; /* until two of rank 0: one is a scalar */
     unsigned weights;
     mmi_value (*build)(mmi_graph *g, const mmi_value *x);
-    double tolerance; /* of the largest gradient; 0: 2e-4 */
+    double step; /* of the differences, 0: 0.01; the sum of many outputs, rounded to float32, needs a longer one */
 } op_case;
 
 static mm_context *ctx;
@@ -94,7 +94,7 @@ static mmi_value b_linear_parts(mmi_graph *g, const mmi_value *x)
 }
 static mmi_value b_many_rows(mmi_graph *g, const mmi_value *x) /* of several tasks in every op */
 {
-    mmi_value y = mmi_contiguous(g, mmi_repeat(g, x[0], 1, 4100));
+    mmi_value y = mmi_contiguous(g, mmi_repeat(g, x[0], 1, 1400));
     y = mmi_layer_norm(g, mmi_linear(g, y, x[1], x[2], MMI_ACT_GELU), x[3], x[4], 1e-5f);
     return mmi_linear(g, y, x[5], 0, MMI_ACT_NONE);
 }
@@ -210,7 +210,7 @@ static const op_case cases[] = {
     {"linear", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear, 0},
     {"linear then gelu", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear_gelu, 0},
     {"linear, two weights", {{2, {3, 5}}, {2, {4, 5}}, {2, {2, 5}}, {1, {2}}}, 14, b_linear_parts, 0},
-    {"many rows", {{3, {2, 1, 12}}, {2, {24, 12}}, {1, {24}}, {1, {24}}, {1, {24}}, {2, {5, 24}}}, 62, b_many_rows, 0},
+    {"many rows", {{3, {2, 1, 12}}, {2, {24, 12}}, {1, {24}}, {1, {24}}, {1, {24}}, {2, {5, 24}}}, 62, b_many_rows, 0.04},
     {"add", {{3, {2, 3, 4}}, {3, {2, 3, 4}}}, 0, b_add, 0},
     {"add, repeated", {{3, {2, 3, 4}}, {2, {3, 4}}}, 0, b_add, 0},
     {"add, a vector weight", {{3, {2, 3, 4}}, {1, {4}}}, 2, b_add, 0},
@@ -354,14 +354,14 @@ static void check_case(const op_case *c)
     prepare(f, c, 3);
     (void)loss_of(f, c, 1, 0);
     for (size_t i = 0; i < f->n; i++) {
-        double largest = 1e-6, worst = 0;
+        double largest = 1e-6, worst = 0, h = c->step > 0 ? c->step : 0.01;
         size_t step = 1 + f->count[i] / 64;
         for (size_t k = 0; k < f->count[i]; k++) largest = fmax(largest, fabs((double)f->gradient[i][k]));
         for (size_t k = 0; k < f->count[i]; k += step) {
-            double d = (4 * difference(f, c, &f->data[i][k], 0.01) - difference(f, c, &f->data[i][k], 0.02)) / 3;
+            double d = (4 * difference(f, c, &f->data[i][k], h) - difference(f, c, &f->data[i][k], 2 * h)) / 3;
             worst = fmax(worst, fabs(d - (double)f->gradient[i][k]));
         }
-        if (!(worst <= (c->tolerance > 0 ? c->tolerance : 2e-4) * largest)) fail_msg("%s, input %zu: off by %g of %g", c->name, i, worst, largest);
+        if (!(worst <= 2e-4 * largest)) fail_msg("%s, input %zu: off by %g of %g", c->name, i, worst, largest);
         print_message("%-28s input %zu: %.1e of %.3g\n", c->name, i, worst / largest, largest);
     }
     free(f);
