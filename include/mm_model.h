@@ -125,7 +125,9 @@ enum {
     MM_MODEL_DTYPES = 4,         /* element types of its matrices and how many of each, "Q4_1 x 210, Q8_0 x 1" */
     MM_MODEL_TOKENIZER = 5,      /* kind of tokenizer: "BPE", "WordPiece" or "Unigram" */
     MM_MODEL_POOLING = 6,        /* how embeddings are made: "mean" or "first" */
-    MM_MODEL_ADAPTER = 7         /* of an adapted model: "LoRA of 24 matrices, rank 8, alpha 16". Since 0.2 */
+    MM_MODEL_ADAPTER = 7,        /* of an adapted model: "LoRA of 24 matrices, rank 8, alpha 16". Since 0.2 */
+    MM_MODEL_PARTS = 8,          /* the models that it is made of, "vision: ViTModel, text: BertModel". Since 0.2 */
+    MM_MODEL_HEADS = 9           /* of an MMModel, "shape: classification of vision, 3; match: matching of fused, 2". Since 0.2 */
 };
 MM_API const char *mm_model_get_str(const mm_model *model, int32_t fact);
 

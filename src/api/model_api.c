@@ -103,6 +103,8 @@ const char *mm_model_get_str(const mm_model *m, int32_t fact)
     case MM_MODEL_FORMAT: return m->format;
     case MM_MODEL_DTYPES: return m->dtypes;
     case MM_MODEL_TOKENIZER: return m->tokenizer ? mmi_tokenizer_kind(m->tokenizer) : NULL;
+    case MM_MODEL_PARTS: return m->part_names;
+    case MM_MODEL_HEADS: return m->head_names;
     case MM_MODEL_ADAPTER: return m->adapter ? m->adapter->description : NULL;
     case MM_MODEL_POOLING: return m->pooling == MMI_POOL_MEAN && !m->info.sees ? "mean" : "first";
     default: return NULL;

@@ -7,7 +7,8 @@ static const struct {
     int32_t fact;
     const char *key, *label;
 } texts[] = {{MM_MODEL_ARCHITECTURE, "architecture", "architecture"}, {MM_MODEL_CLASS, "class", "class"}, {MM_MODEL_FORMAT, "format", "format"},
-             {MM_MODEL_DTYPES, "dtypes", "matrices"}, {MM_MODEL_TOKENIZER, "tokenizer", "tokenizer"}, {MM_MODEL_ADAPTER, "adapter", "adapter"}};
+             {MM_MODEL_DTYPES, "dtypes", "matrices"}, {MM_MODEL_TOKENIZER, "tokenizer", "tokenizer"}, {MM_MODEL_ADAPTER, "adapter", "adapter"},
+             {MM_MODEL_PARTS, "parts", "parts"}, {MM_MODEL_HEADS, "heads", "heads"}};
 
 static const struct {
     int32_t fact;

@@ -33,8 +33,8 @@ static int module_name(const mmi_module *u, size_t index, char name[NAME_SIZE])
 
 static int is_multiplied(const mm_model *m, const mmi_weight_place *at)
 {
-    for (size_t r = 0; r < m->arch->n_rows; r++) /* a table that is the output's matrix too has a row for each */
-        if (m->arch->rows[r].slot == at->row->slot && (m->arch->rows[r].flags & MMI_ROW_TABLE)) return 0;
+    for (size_t r = 0; r < m->table_rows; r++) /* a table that is the output's matrix too has a row for each */
+        if (m->table[r].slot == at->row->slot && (m->table[r].flags & MMI_ROW_TABLE)) return 0;
     return m->weights[at->weight].rank > 1;
 }
 
@@ -50,7 +50,8 @@ static mm_status list_own(mm_context *ctx, const mm_model *m, mmi_modules *out)
         u.multiplied = is_multiplied(m, &u.place);
         out->list[out->count++] = u;
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = list_own(ctx, m->parts[i], out);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (m->parts[i]) st = list_own(ctx, m->parts[i], out);
     return st;
 }
 

@@ -43,27 +43,27 @@ enum {
 };
 
 #define SIDE_ROWS(first, side, P, F, when, flags)                                                                   \
-    {(first) + POSITIONS, side ".embed_positions.weight", NULL, P ",C", (when) | LEARNED, MMI_ROW_TABLE},           \
-    {(first) + FIRST_NORM, side ".layernorm_embedding.weight", NULL, "C", (when) | EMBED_NORM, 0},                  \
-    {(first) + FIRST_NORM_BIAS, side ".layernorm_embedding.bias", NULL, "C", (when) | EMBED_NORM, 0},               \
-    {(first) + FINAL_NORM, side ".layer_norm.weight", NULL, "C", (when) | LAST_NORM, 0},                            \
-    {(first) + FINAL_NORM_BIAS, side ".layer_norm.bias", NULL, "C", (when) | LAST_NORM, 0},                         \
-    {(first) + NORM1, side ".layers.%.self_attn_layer_norm.weight", NULL, "C", when, flags},                        \
-    {(first) + NORM1_BIAS, side ".layers.%.self_attn_layer_norm.bias", NULL, "C", when, flags},                     \
-    {(first) + Q, side ".layers.%.self_attn.q_proj.weight", NULL, "C,C", when, flags},                              \
-    {(first) + Q_BIAS, side ".layers.%.self_attn.q_proj.bias", NULL, "C", when, flags},                             \
-    {(first) + K, side ".layers.%.self_attn.k_proj.weight", NULL, "C,C", when, flags},                              \
-    {(first) + K_BIAS, side ".layers.%.self_attn.k_proj.bias", NULL, "C", (when) | KEY_BIAS, flags},                \
-    {(first) + V, side ".layers.%.self_attn.v_proj.weight", NULL, "C,C", when, flags},                              \
-    {(first) + V_BIAS, side ".layers.%.self_attn.v_proj.bias", NULL, "C", when, flags},                             \
-    {(first) + O, side ".layers.%.self_attn.out_proj.weight", NULL, "C,C", when, flags},                            \
-    {(first) + O_BIAS, side ".layers.%.self_attn.out_proj.bias", NULL, "C", when, flags},                           \
-    {(first) + NORM2, side ".layers.%.final_layer_norm.weight", NULL, "C", when, flags},                            \
-    {(first) + NORM2_BIAS, side ".layers.%.final_layer_norm.bias", NULL, "C", when, flags},                         \
-    {(first) + UP, side ".layers.%.fc1.weight", NULL, F ",C", when, flags},                                         \
-    {(first) + UP_BIAS, side ".layers.%.fc1.bias", NULL, F, when, flags},                                           \
-    {(first) + DOWN, side ".layers.%.fc2.weight", NULL, "C," F, when, flags},                                       \
-    {(first) + DOWN_BIAS, side ".layers.%.fc2.bias", NULL, "C", when, flags}
+    {(first) + POSITIONS, side "embed_positions.weight", NULL, P ",C", (when) | LEARNED, MMI_ROW_TABLE},           \
+    {(first) + FIRST_NORM, side "layernorm_embedding.weight", NULL, "C", (when) | EMBED_NORM, 0},                  \
+    {(first) + FIRST_NORM_BIAS, side "layernorm_embedding.bias", NULL, "C", (when) | EMBED_NORM, 0},               \
+    {(first) + FINAL_NORM, side "layer_norm.weight", NULL, "C", (when) | LAST_NORM, 0},                            \
+    {(first) + FINAL_NORM_BIAS, side "layer_norm.bias", NULL, "C", (when) | LAST_NORM, 0},                         \
+    {(first) + NORM1, side "layers.%.self_attn_layer_norm.weight", NULL, "C", when, flags},                        \
+    {(first) + NORM1_BIAS, side "layers.%.self_attn_layer_norm.bias", NULL, "C", when, flags},                     \
+    {(first) + Q, side "layers.%.self_attn.q_proj.weight", NULL, "C,C", when, flags},                              \
+    {(first) + Q_BIAS, side "layers.%.self_attn.q_proj.bias", NULL, "C", when, flags},                             \
+    {(first) + K, side "layers.%.self_attn.k_proj.weight", NULL, "C,C", when, flags},                              \
+    {(first) + K_BIAS, side "layers.%.self_attn.k_proj.bias", NULL, "C", (when) | KEY_BIAS, flags},                \
+    {(first) + V, side "layers.%.self_attn.v_proj.weight", NULL, "C,C", when, flags},                              \
+    {(first) + V_BIAS, side "layers.%.self_attn.v_proj.bias", NULL, "C", when, flags},                             \
+    {(first) + O, side "layers.%.self_attn.out_proj.weight", NULL, "C,C", when, flags},                            \
+    {(first) + O_BIAS, side "layers.%.self_attn.out_proj.bias", NULL, "C", when, flags},                           \
+    {(first) + NORM2, side "layers.%.final_layer_norm.weight", NULL, "C", when, flags},                            \
+    {(first) + NORM2_BIAS, side "layers.%.final_layer_norm.bias", NULL, "C", when, flags},                         \
+    {(first) + UP, side "layers.%.fc1.weight", NULL, F ",C", when, flags},                                         \
+    {(first) + UP_BIAS, side "layers.%.fc1.bias", NULL, F, when, flags},                                           \
+    {(first) + DOWN, side "layers.%.fc2.weight", NULL, "C," F, when, flags},                                       \
+    {(first) + DOWN_BIAS, side "layers.%.fc2.bias", NULL, "C", when, flags}
 
 /* C hidden, V vocabulary, P and E positions of decoder and encoder, B bands, J and I intermediate of encoder and decoder, S width of the states attended across to */
 static const mmi_weight_row rows[] = {
@@ -78,8 +78,8 @@ static const mmi_weight_row rows[] = {
     {CONV1_BIAS, "encoder.conv1.bias", NULL, "C", HEARS, 0},
     {CONV2, "encoder.conv2.weight", NULL, "C,C,3", HEARS, 0},
     {CONV2_BIAS, "encoder.conv2.bias", NULL, "C", HEARS, 0},
-    SIDE_ROWS(SOURCE, "encoder", "E", "J", ENCODES, 0),
-    SIDE_ROWS(TARGET, "decoder", "P", "I", 0, MMI_ROW_DECODER),
+    SIDE_ROWS(SOURCE, "encoder.", "E", "J", ENCODES, 0),
+    SIDE_ROWS(TARGET, "decoder.", "P", "I", 0, MMI_ROW_DECODER),
     {CROSS_NORM, "decoder.layers.%.encoder_attn_layer_norm.weight", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_NORM_BIAS, "decoder.layers.%.encoder_attn_layer_norm.bias", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_Q, "decoder.layers.%.encoder_attn.q_proj.weight", NULL, "C,C", 0, MMI_ROW_DECODER},
@@ -90,6 +90,15 @@ static const mmi_weight_row rows[] = {
     {CROSS_V_BIAS, "decoder.layers.%.encoder_attn.v_proj.bias", NULL, "C", 0, MMI_ROW_DECODER},
     {CROSS_O, "decoder.layers.%.encoder_attn.out_proj.weight", NULL, "C,C", 0, MMI_ROW_DECODER},
     {CROSS_O_BIAS, "decoder.layers.%.encoder_attn.out_proj.bias", NULL, "C", 0, MMI_ROW_DECODER},
+};
+
+/* Whisper's encoder by itself, or among a whole one's tensors. */
+static const mmi_weight_row encoder_rows[] = {
+    {CONV1, "conv1.weight", NULL, "C,B,3", 0, 0},
+    {CONV1_BIAS, "conv1.bias", NULL, "C", 0, 0},
+    {CONV2, "conv2.weight", NULL, "C,C,3", 0, 0},
+    {CONV2_BIAS, "conv2.bias", NULL, "C", 0, 0},
+    SIDE_ROWS(SOURCE, "", "E", "J", 0, 0),
 };
 
 static int64_t dimension(const mm_model *m, char letter)
@@ -181,6 +190,25 @@ static mm_status read_whisper(mm_context *ctx, mm_model *m, const mmi_json *doc)
     c->scale = 0;
     if ((st = mmi_json_i64(ctx, doc, root, "num_mel_bins", 1, 1, 512, &c->bands))) return st;
     return mmi_json_i64(ctx, doc, root, "max_source_positions", 1, 1, 1 << 20, &c->source_positions);
+}
+
+static mm_status read_whisper_encoder(mm_context *ctx, mm_model *m, const mmi_json *doc)
+{
+    const mmi_json_node *root = mmi_json_root(doc);
+    bart_config *c = m->config;
+    mm_status st;
+
+    m->info.features = LEARNED | LAST_NORM | HEARS;
+    m->info.hears = 1;
+    c->act = MMI_ACT_GELU;
+    if ((st = mmi_json_i64(ctx, doc, root, "d_model", 1, 1, 1 << 17, &m->info.hidden))) return st;
+    if ((st = mmi_json_i64(ctx, doc, root, "encoder_layers", 1, 1, 4096, &m->info.layers))) return st;
+    if ((st = mmi_json_i64(ctx, doc, root, "encoder_attention_heads", 1, 1, 4096, &c->source_heads))) return st;
+    if ((st = mmi_json_i64(ctx, doc, root, "encoder_ffn_dim", 1, 1, 1 << 20, &c->source_intermediate))) return st;
+    if ((st = mmi_json_i64(ctx, doc, root, "num_mel_bins", 1, 1, 512, &c->bands))) return st;
+    if ((st = mmi_json_i64(ctx, doc, root, "max_source_positions", 1, 1, 1 << 20, &c->source_positions))) return st;
+    if ((st = mmi_config_activation(ctx, doc, root, "activation_function", &c->act))) return st;
+    return check_heads(ctx, m, doc, "encoder_attention_heads", c->source_heads);
 }
 
 static mm_status read_bart(mm_context *ctx, mm_model *m, const mmi_json *doc)
@@ -309,8 +337,10 @@ static mmi_value encode(mmi_io *io, mmi_value bias)
         b.attention = mmi_layer_attention(io, SOURCE + Q, l, c->source_heads, c->source_heads, info->hidden / c->source_heads);
         b.attention.spec.bias = bias;
         b.feed_forward = mmi_layer_feed_forward(io, SOURCE + UP, l, c->act);
+        mmi_io_hidden_state(io, l, x);
         x = mmi_encoder_block(g, x, &b);
     }
+    mmi_io_hidden_state(io, info->layers, x);
     return norm.w ? mmi_norm(g, x, &norm) : x;
 }
 
@@ -375,6 +405,9 @@ static void build(mmi_io *io)
     mmi_io_output(io, "logits", mmi_linear(g, x, head ? head : mmi_io_weight(io, TOKENS, -1), mmi_io_weight(io, HEAD_BIAS, -1), MMI_ACT_NONE));
 }
 
+/* input_features [B, bands, 2 S] -> last_hidden_state [B, S, C] */
+static void build_whisper_encoder(mmi_io *io) { mmi_io_output(io, "last_hidden_state", encode(io, 0)); }
+
 static const char *const bart_classes[] = {"BartForConditionalGeneration", "BartForCausalLM", NULL};
 static const char *const mbart_classes[] = {"MBartForConditionalGeneration", "MBartForCausalLM", NULL};
 static const char *const trocr_classes[] = {"TrOCRForCausalLM", NULL};
@@ -395,9 +428,16 @@ const mmi_architecture mmi_trocr = {
     .config_bytes = sizeof(bart_config), .read_hf = read_trocr, .dimension = dimension, .prepare = prepare_trocr, .build = build,
 };
 
-static const char *const whisper_classes[] = {"WhisperForConditionalGeneration", NULL};
+static const char *const whisper_classes[] = {"WhisperForConditionalGeneration", NULL}, *const whisper_encoder_classes[] = {"WhisperEncoder", NULL};
+static const char *const encoder_prefixes[] = {"", "encoder.", "model.encoder.", NULL};
 
 const mmi_architecture mmi_whisper = {
     .name = "whisper", .classes = whisper_classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .config_bytes = sizeof(bart_config), .read_hf = read_whisper, .dimension = dimension, .build = build,
+};
+
+const mmi_architecture mmi_whisper_encoder = {
+    .name = "whisper_encoder", .classes = whisper_encoder_classes, .prefixes = encoder_prefixes, .rows = encoder_rows,
+    .n_rows = sizeof encoder_rows / sizeof *encoder_rows, .config_bytes = sizeof(bart_config), .read_hf = read_whisper_encoder, .dimension = dimension,
+    .build = build_whisper_encoder,
 };

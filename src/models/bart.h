@@ -4,6 +4,6 @@
 
 #include "model.h"
 
-extern const mmi_architecture mmi_bart, mmi_mbart, mmi_trocr, mmi_whisper;
+extern const mmi_architecture mmi_bart, mmi_mbart, mmi_trocr, mmi_whisper, mmi_whisper_encoder;
 
 #endif

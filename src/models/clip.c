@@ -66,7 +66,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
             return mmi_fail(ctx, MM_E_FORMAT, "%s: the towers give vectors of %lld and %lld, which have no cosine", mmi_json_name(doc),
                             (long long)vision->embedding, (long long)text->embedding);
         info->features = BIASED;
-        info->judgement = MMI_JUDGE_EACH;
+        info->comparison = MMI_JUDGE_EACH;
     }
     info->hidden = info->embedding;
     return MM_OK;

@@ -126,7 +126,7 @@ static void build(mmi_io *io)
     const mmi_model_info *info = &io->model->info;
     const dinov2_config *c = io->model->config;
     mmi_graph *g = io->g;
-    mmi_stack_spec stack = {.first = LAYER, .gated = (info->features & SWIGLU) != 0};
+    mmi_stack_spec stack = {.first = LAYER, .scaled = 1, .gated = (info->features & SWIGLU) != 0};
     mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
     mmi_patch_embedder_spec p = mmi_stack_patches(io, CLASS, POSITIONS);
     mmi_value x, first;

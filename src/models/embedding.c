@@ -22,6 +22,10 @@ typedef struct {
     size_t tokens, texts;
 } batch;
 
+static const char *label_output(const mm_model *m) { return m->info.label_output ? m->info.label_output : "logits"; }
+
+static int64_t text_context(const mm_model *m) { return m->info.text_context ? m->info.text_context : m->info.context; }
+
 static int64_t width_of(const mm_model *m) { return m->info.embedding ? m->info.embedding : m->info.hidden; }
 
 static mm_status run_batch(mm_context *ctx, const mm_model *m, const batch *b, int normalize, float *out)
@@ -91,7 +95,7 @@ static mm_status pad(mm_context *ctx, const mm_model *m, size_t count, mmi_ids *
 mm_status mmi_embed_texts(mm_context *ctx, const mm_model *m, const char *const *texts, size_t count, int normalize, mm_tensor **out)
 {
     int64_t shape[2] = {(int64_t)count, width_of(m)};
-    size_t most = (size_t)(m->max_text && m->max_text < m->info.context ? m->max_text : m->info.context), room;
+    size_t most = (size_t)(m->max_text && m->max_text < text_context(m) ? m->max_text : text_context(m)), room;
     batch b = {0};
     mmi_ids ids = {0};
     mm_tensor *t = NULL;
@@ -220,7 +224,7 @@ mm_status mmi_classify_image(mm_context *ctx, const mm_model *m, const mm_image 
     if (!k) return MM_E_NOMEM;
     if (!m->info.classifies || !m->info.sees)
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no classifier of pictures%s", m->path, m->info.compares ? ": give labels" : "");
-    if ((st = forward_image(ctx, m, image, "logits", &logits))) return st;
+    if ((st = forward_image(ctx, m, image, label_output(m), &logits))) return st;
     st = mm_tensor_create(ctx, MM_DTYPE_F32, 1, shape, out);
     if (!st) judge(k, m->info.judgement, mm_tensor_const_data(logits), mm_tensor_data(*out), m->n_labels);
     mm_tensor_release(logits);
@@ -229,7 +233,7 @@ mm_status mmi_classify_image(mm_context *ctx, const mm_model *m, const mm_image 
 
 mm_status mmi_classify_text(mm_context *ctx, const mm_model *m, const char *text, mm_tensor **out)
 {
-    static const char *const wanted[] = {"logits", NULL};
+    const char *const wanted[] = {label_output(m), NULL};
     const mmi_kernels *k = mmi_kernels_of(ctx);
     int64_t shape[2] = {1, 0};
     mmi_ids ids = {0};
@@ -241,7 +245,7 @@ mm_status mmi_classify_text(mm_context *ctx, const mm_model *m, const char *text
     if (!k) return MM_E_NOMEM;
     if (!m->info.classifies || !m->info.vocabulary) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no classifier of texts", m->path);
     if (!m->tokenizer) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s has no tokenizer", m->path);
-    if ((st = mmi_embedding_ids(ctx, m, text, (size_t)m->info.context, &ids))) goto cleanup;
+    if ((st = mmi_embedding_ids(ctx, m, text, (size_t)text_context(m), &ids))) goto cleanup;
     shape[1] = (int64_t)ids.count;
     if ((st = mm_tensor_copy(ctx, MM_DTYPE_I32, 2, shape, ids.data, &t))) goto cleanup;
     if ((st = mm_tensor_map_create(ctx, &in))) goto cleanup;
@@ -249,7 +253,7 @@ mm_status mmi_classify_text(mm_context *ctx, const mm_model *m, const char *text
     if ((st = mmi_forward(ctx, m, in, wanted, &map))) goto cleanup;
     shape[0] = (int64_t)m->n_labels;
     st = mm_tensor_create(ctx, MM_DTYPE_F32, 1, shape, out);
-    if (!st) judge(k, m->info.judgement, mm_tensor_const_data(mm_tensor_map_get(map, "logits")), mm_tensor_data(*out), m->n_labels);
+    if (!st) judge(k, m->info.judgement, mm_tensor_const_data(mm_tensor_map_get(map, wanted[0])), mm_tensor_data(*out), m->n_labels);
 cleanup:
     mm_tensor_release(t);
     mm_tensor_map_destroy(in);
@@ -297,7 +301,7 @@ mm_status mmi_classify_labels(mm_context *ctx, const mm_model *m, const mm_image
     for (size_t i = 0; i < count; i++)
         scores[i] = expf(m->info.score_scale) * k->dot((const float *)mm_tensor_const_data(words) + i * width, mm_tensor_const_data(picture), width) +
                     m->info.score_bias;
-    judge(k, m->info.judgement, scores, scores, count);
+    judge(k, m->info.comparison, scores, scores, count);
     *out = t;
     t = NULL;
 cleanup:

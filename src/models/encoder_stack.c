@@ -59,24 +59,32 @@ mmi_patch_embedder_spec mmi_stack_patches(mmi_io *io, int class_token, int posit
                                      .cols = i->image_size[1] / i->patch};
 }
 
+mmi_value mmi_encoder_layer(mmi_io *io, mmi_value x, const mmi_stack_config *c, const mmi_stack_spec *s, int64_t l)
+{
+    mmi_encoder_block_spec b = {0};
+
+    b.post_norm = s->post_norm;
+    b.norm1 = mmi_layer_norm_spec(io, s->first + MMI_STACK_NORM1, l, c->eps);
+    b.norm2 = mmi_layer_norm_spec(io, s->first + MMI_STACK_NORM2, l, c->eps);
+    b.attention = mmi_layer_attention(io, s->first + MMI_STACK_Q, l, c->heads, c->heads, c->hidden / c->heads);
+    if (s->silent) b.attention.spec.weights = b.attention.spec.mean_weights = NULL;
+    b.attention.spec.bias = s->bias;
+    b.attention.spec.causal = s->causal;
+    b.attention.spec.segments = io->segments;
+    b.feed_forward = mmi_layer_feed_forward(io, s->first + MMI_STACK_UP, l, c->act);
+    b.feed_forward.gated = s->gated;
+    if (s->scaled) {
+        b.scale1 = mmi_io_weight(io, s->first + MMI_STACK_SCALE1, l);
+        b.scale2 = mmi_io_weight(io, s->first + MMI_STACK_SCALE2, l);
+    }
+    return mmi_encoder_block(io->g, x, &b);
+}
+
 mmi_value mmi_encoder_stack(mmi_io *io, mmi_value x, const mmi_stack_config *c, const mmi_stack_spec *s)
 {
     for (int64_t l = 0; l < c->layers && !io->g->status; l++) {
-        mmi_encoder_block_spec b = {0};
         if (!s->silent) mmi_io_hidden_state(io, l, x);
-        b.post_norm = s->post_norm;
-        b.norm1 = mmi_layer_norm_spec(io, s->first + MMI_STACK_NORM1, l, c->eps);
-        b.norm2 = mmi_layer_norm_spec(io, s->first + MMI_STACK_NORM2, l, c->eps);
-        b.attention = mmi_layer_attention(io, s->first + MMI_STACK_Q, l, c->heads, c->heads, c->hidden / c->heads);
-        if (s->silent) b.attention.spec.weights = b.attention.spec.mean_weights = NULL;
-        b.attention.spec.bias = s->bias;
-        b.attention.spec.causal = s->causal;
-        b.attention.spec.segments = io->segments;
-        b.feed_forward = mmi_layer_feed_forward(io, s->first + MMI_STACK_UP, l, c->act);
-        b.feed_forward.gated = s->gated;
-        b.scale1 = mmi_io_weight(io, s->first + MMI_STACK_SCALE1, l);
-        b.scale2 = mmi_io_weight(io, s->first + MMI_STACK_SCALE2, l);
-        x = mmi_encoder_block(io->g, x, &b);
+        x = mmi_encoder_layer(io, x, c, s, l);
     }
     if (!s->silent) mmi_io_hidden_state(io, c->layers, x);
     return x;

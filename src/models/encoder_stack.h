@@ -87,8 +87,12 @@ typedef struct {
     int gated;       /* feed-forward */
     int causal;
     mmi_value bias;  /* of the attention, 0 for none */
+    int scaled;      /* each half by the layer's scales (arXiv:2103.17239) */
     int silent;      /* its states and attention are not the model's hidden_states and attentions */
 } mmi_stack_spec;
+
+/* x [B, T, C] through layer l. */
+mmi_value mmi_encoder_layer(mmi_io *io, mmi_value x, const mmi_stack_config *c, const mmi_stack_spec *spec, int64_t l);
 
 /* x [B, T, C] through all layers, within the segments of `io`; gives hidden_states.0 to hidden_states.<layers>. */
 mmi_value mmi_encoder_stack(mmi_io *io, mmi_value x, const mmi_stack_config *c, const mmi_stack_spec *spec);

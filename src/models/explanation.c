@@ -143,7 +143,7 @@ static const mm_model *tower_of(const mm_model *m, const char **side)
 {
     *side = "";
     for (size_t i = 0; i < m->arch->n_parts; i++)
-        if (m->parts[i]->info.sees) {
+        if (m->parts[i] && m->parts[i]->info.sees) {
             *side = m->arch->parts[i].config;
             return m->parts[i];
         }

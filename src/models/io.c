@@ -17,6 +17,13 @@ mmi_value mmi_io_input(mmi_io *io, const char *name)
     return 0;
 }
 
+mmi_value mmi_io_find_input(const mmi_io *io, const char *name)
+{
+    for (size_t i = 0; i < io->n_inputs; i++)
+        if (!strcmp(io->inputs[i].name, name)) return io->inputs[i].value;
+    return 0;
+}
+
 mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank)
 {
     mmi_value v = mmi_io_input(io, name);

@@ -32,6 +32,7 @@ struct mmi_io {
 };
 
 mmi_value mmi_io_input(mmi_io *io, const char *name);   /* 0: not given */
+mmi_value mmi_io_find_input(const mmi_io *io, const char *name); /* the same without taking it */
 mmi_value mmi_io_require(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* fails the graph when absent or of another kind */
 mmi_value mmi_io_optional(mmi_io *io, const char *name, int32_t dtype, int32_t rank); /* 0 when absent; fails when of another kind */
 const void *mmi_io_values(mmi_io *io, const char *name); /* elements of an input that shape the graph; NULL: not known while it is built */

@@ -46,7 +46,8 @@ mm_status mmi_model_derive(mm_context *ctx, mm_model *base, mm_model **out)
         m->weights[i] = base->weights[i];
         m->weights[i].data_owned = 0;
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = mmi_model_derive(ctx, base->parts[i], &m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (base->parts[i]) st = mmi_model_derive(ctx, base->parts[i], &m->parts[i]);
     if (!st) return MM_OK;
     mmi_model_release(m);
     *out = NULL;
@@ -86,6 +87,8 @@ void mmi_model_release(mm_model *m)
     mmi_free(m->rows);
     mmi_free(m->slots);
     mmi_free(m->config);
+    mmi_arena_clear(&m->own);
+    mmi_free(m->part_names);
     mmi_free(m->class_name);
     mmi_free(m->path);
     mmi_free(m->config_text);
@@ -117,10 +120,11 @@ int32_t mmi_model_position(const mm_model *m, int32_t id, size_t index)
     return base && id == base - 1 ? id : base + (int32_t)index;
 }
 
-int mmi_model_head(const mm_model *m, const char *head, char ***names, size_t *count)
+int mmi_model_head(const mm_model *m, const char *head, const char *const **names, size_t *count)
 {
-    if (head || !m->info.classifies) return 0;
-    *names = m->labels;
+    if (head) return m->arch->head && m->arch->head(m, head, names, count);
+    if (!m->info.classifies) return 0;
+    *names = (const char *const *)m->labels;
     *count = m->n_labels;
     return 1;
 }
@@ -129,7 +133,7 @@ size_t mmi_model_parameters(const mm_model *m)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rows * m->weights[i].cols;
-    for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_parameters(m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts; i++) n += m->parts[i] ? mmi_model_parameters(m->parts[i]) : 0;
     for (size_t i = 0; m->adapter && i < m->adapter->n_pairs; i++) n += m->adapter->pairs[i].a.rows * (m->adapter->pairs[i].a.cols + m->adapter->pairs[i].b.rows);
     return n;
 }
@@ -138,7 +142,7 @@ size_t mmi_model_weight_bytes(const mm_model *m)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += mmi_weight_bytes(&m->weights[i]);
-    for (size_t i = 0; i < m->arch->n_parts; i++) n += mmi_model_weight_bytes(m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts; i++) n += m->parts[i] ? mmi_model_weight_bytes(m->parts[i]) : 0;
     for (size_t i = 0; m->adapter && i < m->adapter->n_pairs; i++) n += mmi_weight_bytes(&m->adapter->pairs[i].a) + mmi_weight_bytes(&m->adapter->pairs[i].b);
     return n;
 }
@@ -146,6 +150,8 @@ size_t mmi_model_weight_bytes(const mm_model *m)
 static mm_status adopt_architecture(mm_context *ctx, mm_model *m, const mmi_architecture *arch, const char *class_name, size_t n)
 {
     m->arch = arch;
+    m->table = arch->rows;
+    m->table_rows = arch->n_rows;
     m->class_name = mmi_alloc(ctx, n + 1);
     m->config = mmi_zalloc(ctx, arch->config_bytes);
     if (!m->class_name || !m->config) return MM_E_NOMEM;
@@ -154,17 +160,63 @@ static mm_status adopt_architecture(mm_context *ctx, mm_model *m, const mmi_arch
     return MM_OK;
 }
 
-static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config);
+/* What a model that is being opened is, and for whom. */
+typedef struct {
+    const mmi_part_row *as; /* a part of another model; NULL: a whole */
+    int bare;               /* of a part: without weights, which are the whole's */
+    int trainable;
+} opening;
 
-static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi_json *config)
+/* What a part that comes from another checkpoint needs of the whole's. */
+typedef struct {
+    const char *base;               /* the folder that its path counts from, NULL: the working directory */
+    const mmi_safetensors *weights; /* NULL: none */
+    int trainable;
+} origin;
+
+static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config, const origin *o);
+static mm_status open_path(mm_context *ctx, const char *path, const opening *how, mm_model **out);
+
+static int has_prefix(const mmi_safetensors *weights, const char *const *prefixes)
+{
+    for (size_t i = 0; weights && i < mmi_safetensors_count(weights); i++)
+        for (const char *const *p = prefixes; *p; p++)
+            if (!strncmp(mmi_safetensors_at(weights, i)->name, *p, strlen(*p))) return 1;
+    return 0;
+}
+
+/* A part from another checkpoint: its configuration alone where the whole has its tensors. */
+static mm_status open_part(mm_context *ctx, mm_model *m, size_t index, const mmi_json *own, const char *from, const origin *o)
+{
+    static const char *const keys[] = {"from", NULL};
+    const opening how = {&m->arch->parts[index], has_prefix(o->weights, m->arch->parts[index].prefixes), o->trainable};
+    const char *base = o->base && *from != '/' ? o->base : "";
+    mmi_text path = {0};
+    mm_status st = mmi_json_only(ctx, own, mmi_json_root(own), keys);
+
+    if (!st && !*from) st = mmi_fail(ctx, MM_E_FORMAT, "%s: \"from\" names nothing", mmi_json_name(own));
+    if (!st && mmi_text_format(ctx, &path, "%s%s%s", base, *base ? "/" : "", from)) st = MM_E_NOMEM;
+    if (!st) st = open_path(ctx, path.data, &how, &m->parts[index]);
+    if (!st) m->parts[index]->part = how.as;
+    mmi_text_clear(&path);
+    return st;
+}
+
+static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi_json *config, const origin *o)
 {
     const mmi_part_row *row = &m->arch->parts[index];
     const mmi_architecture *arch;
-    const char *type = row->type, *class_name;
+    const char *type = row->type, *class_name, *from = NULL;
     const mmi_json *use;
     mmi_json *own = NULL;
     mm_status st = mmi_json_part(ctx, config, row->config, &own);
 
+    if (!st && m->arch->free_parts) {
+        if (!own) return MM_OK;
+        st = mmi_json_text(ctx, own, mmi_json_root(own), "from", 0, &from);
+        if (!st && from) st = open_part(ctx, m, index, own, from, o);
+        if (st || from) goto cleanup;
+    }
     use = !own && !row->type && row->role == MMI_ROLE_DECODER ? config : own;
     if (!st && !use) st = mmi_fail(ctx, MM_E_FORMAT, "%s: %s is missing", mmi_json_name(config), row->config);
     if (!st && !type) st = mmi_json_text(ctx, config, mmi_json_root(config), "model_type", 1, &type);
@@ -180,19 +232,19 @@ static mm_status read_part(mm_context *ctx, mm_model *m, size_t index, const mmi
     m->parts[index]->part = row;
     m->parts[index]->part_tied = mmi_json_true(mmi_json_get(mmi_json_root(config), "tie_word_embeddings"));
     if ((st = adopt_architecture(ctx, m->parts[index], arch, class_name, strlen(class_name)))) goto cleanup;
-    st = read_configuration(ctx, m->parts[index], use);
+    st = read_configuration(ctx, m->parts[index], use, o);
 cleanup:
     mmi_json_destroy(own);
     return st;
 }
 
 /* The parts' first, whose numbers the whole may need. */
-static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config)
+static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config, const origin *o)
 {
     mm_status st = MM_OK;
 
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (!m->parts[i]) st = read_part(ctx, m, i, config);
+        if (!m->parts[i]) st = read_part(ctx, m, i, config, o);
     if (!st) st = m->arch->read_hf(ctx, m, config);
     return st ? st : mmi_initials_read(ctx, m, config);
 }
@@ -242,7 +294,7 @@ static mm_status read_template(mm_context *ctx, mm_model *m, const char *text, s
     return tolerate(ctx, st, "chat template");
 }
 
-static mm_status open_gguf(mm_context *ctx, const char *path, int trainable, mm_model **out)
+static mm_status open_gguf(mm_context *ctx, const char *path, const opening *how, mm_model **out)
 {
     mmi_gguf *f = NULL;
     mm_model *m = NULL;
@@ -256,13 +308,13 @@ static mm_status open_gguf(mm_context *ctx, const char *path, int trainable, mm_
     if ((st = model_new(ctx, path, "gguf", &m))) goto cleanup;
     if ((st = mmi_gguf_string(ctx, f, "general.architecture", 1, &name, &n))) goto cleanup;
     arch = mmi_registry_find_gguf(name, n);
-    if (!arch) {
+    if (!arch || (how->as && arch->n_parts)) {
         st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: architecture \"%.*s\" is not supported", path, (int)mmi_size_min(n, 60), name);
         goto cleanup;
     }
     if ((st = adopt_architecture(ctx, m, arch, name, n))) goto cleanup;
     if ((st = arch->read_gguf(ctx, m, f))) goto cleanup;
-    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path, .trainable = trainable}))) goto cleanup;
+    if (!how->bare && (st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path, .trainable = how->trainable}))) goto cleanup;
     if ((st = mmi_gguf_string(ctx, f, "tokenizer.ggml.model", 0, &tokenizer, &tokenizer_size))) goto cleanup;
     if (tokenizer && (st = tolerate(ctx, mmi_tokenizer_from_gguf(ctx, f, &m->tokenizer), "tokenizer"))) goto cleanup;
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
@@ -324,7 +376,8 @@ static mm_status read_generation(mm_context *ctx, mm_model *m, const mmi_json *d
 static int64_t generation_token(const mm_model *m, const mmi_hf_directory *d, const char *key)
 {
     const mmi_json_node *config = mmi_json_root(d->config);
-    const mmi_json_node *places[] = {d->generation_config ? mmi_json_root(d->generation_config) : NULL, config, mmi_json_get(config, "decoder")};
+    const mmi_json_node *places[] = {d->generation_config ? mmi_json_root(d->generation_config) : NULL, config, mmi_json_get(config, "decoder"),
+                                     mmi_json_get(config, "decoder_config")};
     int64_t id;
 
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
@@ -342,6 +395,7 @@ static void read_answer_tokens(mm_model *m, const mmi_hf_directory *d)
     read_end_tokens(m, mmi_json_root(d->config));
     read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "decoder"));
     read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "text_config"));
+    read_end_tokens(m, mmi_json_get(mmi_json_root(d->config), "decoder_config"));
     if (!m->info.ids_input || strcmp(m->info.ids_input, "decoder_input_ids")) return;
     if (first < 0) first = generation_token(m, d, "bos_token_id");
     if (first >= 0) m->start_tokens[m->n_start_tokens++] = (int32_t)first;
@@ -393,80 +447,31 @@ static mm_status read_image_processor(mm_context *ctx, mm_model *m, const mmi_js
     return tolerate(ctx, st, "image processor");
 }
 
+/* Whether a file of processors speaks of this one, "image_processor" or "feature_extractor": in an object, or by its type. What it is where the model
+ * takes but one kind need not be said. */
+static int speaks_of(const mm_model *m, const mmi_json *doc, const char *object, const char *type)
+{
+    const mmi_json_node *root = mmi_json_root(doc);
+    return !(m->info.sees && m->info.hears) || mmi_json_get(root, object) || mmi_json_get(root, type);
+}
+
 static mm_status read_processor(mm_context *ctx, mm_model *m, const mmi_hf_directory *d)
 {
     const mmi_json *doc = d->preprocessor_config ? d->preprocessor_config : d->processor_config;
     mm_status st;
 
-    if (m->info.hears && doc) {
+    if (m->info.hears && doc && speaks_of(m, doc, "feature_extractor", "feature_extractor_type")) {
         st = tolerate(ctx, mmi_audio_processor_from_json(ctx, doc, &m->sound_processor), "feature extractor");
         m->has_sound_processor = !st && m->sound_processor.feature_size;
         if (st) return st;
     }
-    if (!m->info.sees || !doc) return MM_OK;
+    if (!m->info.sees || !doc || !speaks_of(m, doc, "image_processor", "image_processor_type")) return MM_OK;
     st = read_image_processor(ctx, m, doc);
     if (st || !m->arch->video_processor) return st;
     if (d->video_preprocessor_config) doc = d->video_preprocessor_config;
     st = mmi_video_processor_from_json(ctx, doc, m->arch->video_processor, &m->video_processor);
     m->has_video_processor = !st;
     return tolerate(ctx, st, "video processor");
-}
-
-/* A model of the documents of a directory, its weights from `source`. */
-static mm_status assemble(mm_context *ctx, const mmi_hf_directory *d, const char *format, const mmi_weight_source *source, mm_model **out)
-{
-    mm_model *m = NULL;
-    const mmi_architecture *arch;
-    const char *class_name, *text;
-    mm_status st;
-
-    if ((st = model_new(ctx, source->name, format, &m))) goto cleanup;
-    class_name = mmi_json_string(mmi_json_first(mmi_json_get(mmi_json_root(d->config), "architectures")));
-    if (!class_name) {
-        st = mmi_fail(ctx, MM_E_FORMAT, "%s names no class in \"architectures\"", mmi_json_name(d->config));
-        goto cleanup;
-    }
-    arch = mmi_registry_find_class(class_name);
-    if (!arch) {
-        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: architecture \"%.60s\" is not supported", mmi_json_name(d->config), class_name);
-        goto cleanup;
-    }
-    if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
-    if ((st = read_configuration(ctx, m, d->config))) goto cleanup;
-    if ((st = mmi_weights_load(ctx, m, source))) goto cleanup;
-    if (d->tokenizer && m->info.vocabulary &&
-        (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
-        goto cleanup;
-    if ((st = note_special_tokens(ctx, m))) goto cleanup;
-    read_answer_tokens(m, d);
-    if (m->info.generates && (st = read_generation(ctx, m, d->generation_config ? d->generation_config : d->config))) goto cleanup;
-    if (m->info.hears && (st = mmi_speech_tokens_read(ctx, d->generation_config, m->info.vocabulary, &m->speech))) goto cleanup;
-    text = template_of(d);
-    if (text && (st = read_template(ctx, m, text, strlen(text)))) goto cleanup;
-    if ((st = read_pooling(ctx, m, d))) goto cleanup;
-    if ((st = read_processor(ctx, m, d))) goto cleanup;
-    *out = m;
-    m = NULL;
-cleanup:
-    mmi_model_release(m);
-    return st;
-}
-
-static mm_status open_directory(mm_context *ctx, const char *path, int trainable, mm_model **out)
-{
-    mmi_hf_directory *d = NULL;
-    mm_status st = mmi_hf_directory_open(ctx, path, &d);
-
-    if (!st) st = assemble(ctx, d, "safetensors", &(mmi_weight_source){.safetensors = d->weights, .name = path, .trainable = trainable}, out);
-    mmi_hf_directory_destroy(d);
-    return st;
-}
-
-/* The system maps pages around those that are read, so some of each packed tensor came back after it was let go. */
-static void forget_maps(const mm_model *m)
-{
-    for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_forget(m->maps[i], mmi_file_map_data(m->maps[i]), mmi_file_map_size(m->maps[i]));
-    for (size_t i = 0; i < m->arch->n_parts; i++) forget_maps(m->parts[i]);
 }
 
 /* What a text model has besides its weights goes to the whole that it becomes a part of. */
@@ -483,6 +488,102 @@ static void inherit(mm_model *m, mm_model *text)
     text->bos_text = text->eos_text = NULL;
 }
 
+/* The tokenizer of a part, a decoder's before another's, where the whole came without one. */
+static void inherit_tokenizer(mm_model *m)
+{
+    for (int decoders = 1; decoders >= 0; decoders--)
+        for (size_t i = 0; i < m->arch->n_parts && !m->tokenizer; i++)
+            if (m->parts[i] && m->parts[i]->tokenizer && (m->arch->parts[i].role == MMI_ROLE_DECODER) == decoders) inherit(m, m->parts[i]);
+}
+
+static void inherit_processors(mm_model *m)
+{
+    for (size_t i = 0; i < m->arch->n_parts; i++) {
+        const mm_model *part = m->parts[i];
+        if (part && part->has_processor && !m->has_processor) {
+            m->processor = part->processor;
+            m->has_processor = 1;
+        }
+        if (part && part->has_sound_processor && !m->has_sound_processor) {
+            m->sound_processor = part->sound_processor;
+            m->has_sound_processor = 1;
+        }
+    }
+}
+
+/* The class that config.json names; of a part the one that its model_type stands for there, whatever heads it was saved with. */
+static const char *class_of(const mmi_json *config, const mmi_part_row *as)
+{
+    const mmi_json_node *root = mmi_json_root(config);
+    const char *type = as ? mmi_json_string(mmi_json_get(root, "model_type")) : NULL, *name = type ? mmi_registry_class_of(type, as->role) : NULL;
+
+    return name ? name : mmi_json_string(mmi_json_first(mmi_json_get(root, "architectures")));
+}
+
+/* A model of the documents of a directory, its weights from `source`. */
+static mm_status assemble(mm_context *ctx, const mmi_hf_directory *d, const char *format, const opening *how, const mmi_weight_source *source, mm_model **out)
+{
+    mm_model *m = NULL;
+    const mmi_architecture *arch;
+    const char *class_name, *text;
+    mm_status st;
+
+    if ((st = model_new(ctx, source->name, format, &m))) goto cleanup;
+    class_name = class_of(d->config, how->as);
+    if (!class_name) {
+        st = mmi_fail(ctx, MM_E_FORMAT, "%s names no class in \"architectures\"", mmi_json_name(d->config));
+        goto cleanup;
+    }
+    arch = mmi_registry_find_class(class_name);
+    if (!arch || (how->as && arch->n_parts)) {
+        st = mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: architecture \"%.60s\" is not supported%s", mmi_json_name(d->config), class_name, arch ? " as a part" : "");
+        goto cleanup;
+    }
+    if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
+    if ((st = read_configuration(ctx, m, d->config, &(origin){d->path, d->weights, how->trainable}))) goto cleanup;
+    if (!how->bare && (st = mmi_weights_load(ctx, m, source))) goto cleanup;
+    if (d->tokenizer && m->info.vocabulary &&
+        (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
+        goto cleanup;
+    if (!m->tokenizer) inherit_tokenizer(m);
+    if (!m->bos_text && (st = note_special_tokens(ctx, m))) goto cleanup;
+    read_answer_tokens(m, d);
+    if (m->info.generates && (st = read_generation(ctx, m, d->generation_config ? d->generation_config : d->config))) goto cleanup;
+    if (m->info.hears && m->info.generates && (st = mmi_speech_tokens_read(ctx, d->generation_config, m->info.vocabulary, &m->speech))) goto cleanup;
+    text = template_of(d);
+    if (text) {
+        mmi_chat_template_destroy(m->chat_template);
+        m->chat_template = NULL;
+        if ((st = read_template(ctx, m, text, strlen(text)))) goto cleanup;
+    }
+    if ((st = read_pooling(ctx, m, d))) goto cleanup;
+    if ((st = read_processor(ctx, m, d))) goto cleanup;
+    inherit_processors(m);
+    *out = m;
+    m = NULL;
+cleanup:
+    mmi_model_release(m);
+    return st;
+}
+
+static mm_status open_directory(mm_context *ctx, const char *path, const opening *how, mm_model **out)
+{
+    mmi_hf_directory *d = NULL;
+    mm_status st = mmi_hf_directory_open(ctx, path, &d);
+
+    if (!st) st = assemble(ctx, d, "safetensors", how, &(mmi_weight_source){.safetensors = d->weights, .name = path, .trainable = how->trainable}, out);
+    mmi_hf_directory_destroy(d);
+    return st;
+}
+
+/* The system maps pages around those that are read, so some of each packed tensor came back after it was let go. */
+static void forget_maps(const mm_model *m)
+{
+    for (size_t i = 0; i < m->n_maps; i++) mmi_file_map_forget(m->maps[i], mmi_file_map_data(m->maps[i]), mmi_file_map_size(m->maps[i]));
+    for (size_t i = 0; i < m->arch->n_parts; i++)
+        if (m->parts[i]) forget_maps(m->parts[i]);
+}
+
 mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out)
 {
     mmi_projector_file projector = {0};
@@ -492,7 +593,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
     mm_status st;
 
     *out = NULL;
-    if ((st = open_gguf(ctx, text_path, 0, &text))) goto cleanup;
+    if ((st = open_gguf(ctx, text_path, &(opening){NULL, 0, 0}, &text))) goto cleanup;
     if ((st = mmi_gguf_open(ctx, projector_path, &f))) goto cleanup;
     if ((st = mmi_projector_file_read(ctx, f, text->tokenizer, &projector))) goto cleanup;
     if ((st = model_new(ctx, text_path, "gguf", &m))) goto cleanup;
@@ -505,7 +606,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
         text->part = &m->arch->parts[i]; /* by which its modules are known */
         text = NULL;
     }
-    if ((st = read_configuration(ctx, m, projector.config))) goto cleanup;
+    if ((st = read_configuration(ctx, m, projector.config, &(origin){NULL, NULL, 0}))) goto cleanup;
     if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = projector_path, .projector = &projector}))) goto cleanup;
     if (projector.processor && (st = read_image_processor(ctx, m, projector.processor))) goto cleanup;
     forget_maps(m);
@@ -519,18 +620,18 @@ cleanup:
     return st;
 }
 
-static mm_status open_path(mm_context *ctx, const char *path, int trainable, mm_model **out)
+static mm_status open_path(mm_context *ctx, const char *path, const opening *how, mm_model **out)
 {
     mm_status st;
 
     *out = NULL;
-    st = mmi_file_is_directory(path) ? open_directory(ctx, path, trainable, out) : open_gguf(ctx, path, trainable, out);
+    st = mmi_file_is_directory(path) ? open_directory(ctx, path, how, out) : open_gguf(ctx, path, how, out);
     if (!st) forget_maps(*out);
     return st;
 }
 
-mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, 0, out); }
-mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, 1, out); }
+mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, &(opening){NULL, 0, 0}, out); }
+mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, &(opening){NULL, 0, 1}, out); }
 
 mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm_model **out)
 {
@@ -540,7 +641,7 @@ mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm
 
     *out = NULL;
     st = mmi_json_parse(ctx, name, config, strlen(config), &d.config);
-    if (!st) st = assemble(ctx, &d, "created", &(mmi_weight_source){.seed = seed, .name = name, .trainable = 1}, out);
+    if (!st) st = assemble(ctx, &d, "created", &(opening){NULL, 0, 1}, &(mmi_weight_source){.seed = seed, .name = name, .trainable = 1}, out);
     mmi_json_destroy(d.config);
     if (st) return st;
     (*out)->config_text = mmi_strdup(ctx, config);
@@ -557,7 +658,7 @@ mm_status mmi_model_create_in(mm_context *ctx, const char *directory, int64_t se
 
     *out = NULL;
     st = mmi_hf_directory_read(ctx, directory, &d);
-    if (!st) st = assemble(ctx, d, "created", &(mmi_weight_source){.seed = seed, .name = directory, .trainable = 1}, out);
+    if (!st) st = assemble(ctx, d, "created", &(opening){NULL, 0, 1}, &(mmi_weight_source){.seed = seed, .name = directory, .trainable = 1}, out);
     mmi_hf_directory_destroy(d);
     return st;
 }

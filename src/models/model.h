@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "arena.h"
 #include "chat_template.h"
 #include "file.h"
 #include "gguf.h"
@@ -61,7 +62,7 @@ typedef struct {
     const char *modules;         /* what its modules' names begin with in today's class, where files have other names; NULL: as files */
 } mmi_part_row;
 
-enum { MMI_MAX_PARTS = 4 };
+enum { MMI_MAX_PARTS = 5 };
 
 typedef struct mmi_io mmi_io;
 
@@ -91,8 +92,10 @@ typedef struct mmi_architecture {
      * behind them. NULL: one after the other. */
     mm_status (*positions)(mm_context *ctx, const mm_model *m, const int32_t *ids, size_t count, const mmi_medium *media, size_t n_media,
                            int32_t *next, int32_t *out);
+    int (*head)(const mm_model *m, const char *name, const char *const **labels, size_t *count); /* mmi_model_head of a named one; NULL: has none */
     const mmi_part_row *parts;      /* of a composite; they are read before read_hf and at m->parts in this order */
     size_t n_parts;
+    int free_parts;                 /* each may be missing, or {"from": PATH}: another checkpoint's, with its weights where the whole has none of them */
 } mmi_architecture;
 
 /* How another modality reaches a text decoder. A session runs the model in two steps: first the media (or source text) alone, with
@@ -116,11 +119,14 @@ typedef struct {
     int64_t hidden;          /* width of its last hidden state */
     int64_t embedding;       /* width of a vector for a text or picture, 0: hidden */
     const char *text_output, *image_output; /* names of these vectors; NULL: pooled from the last hidden state */
+    int64_t text_context;    /* most tokens of a text that becomes a vector or a class, 0: context */
+    const char *label_output; /* name of the scores of classes, NULL: "logits" */
     int pads_text;           /* texts to embed are padded to `context` tokens, and the padding is seen */
     int64_t pad_token;       /* for that, where the tokenizer names none */
     int compares;            /* gives scores of pictures for texts: their cosine times exp(score_scale), and score_bias */
     float score_scale, score_bias;
-    mmi_judgement judgement; /* of these, or of its classifier's */
+    mmi_judgement comparison; /* of these */
+    mmi_judgement judgement; /* of its classifier's */
     int generates;           /* a causal language model: sessions may use it; `kv` is set */
     mmi_kv_shape kv;
     int64_t long_context;    /* texts of more tokens rotate otherwise (LongRoPE): what is cached of a shorter one does not serve; 0: none */
@@ -165,14 +171,19 @@ struct mm_model {
     struct mm_model *base;   /* retained; of a derived model, which owns its list of weights, what differs in these, its parts and its adapter: all
                               * else is the base's. NULL: not derived */
     mmi_adapter *adapter;    /* owned; low-rank terms of its weights and its parts' (adapter.h); NULL: none */
-    struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them */
+    struct mm_model *parts[MMI_MAX_PARTS]; /* owned; arch->n_parts of them, NULL where a free one is missing */
     const mmi_part_row *part;              /* what it is in the whole; NULL: a whole */
+    const mmi_weight_row *table;           /* the weight table: its architecture's, or one that its configuration made */
+    size_t table_rows;
+    mmi_arena own;                         /* of such a table, and of what else the configuration named */
     int part_tied;                         /* of a part: the whole's configuration ties its head to its embeddings */
     char *class_name;        /* from config.json or general.architecture */
     char *path;
     char *config_text;       /* that it was created from; NULL: it was opened */
     char *format;            /* "safetensors", "gguf" or "created" */
     char *dtypes;            /* of its matrices, "Q4_1 x 210, Q8_0 x 1" */
+    char *part_names;        /* "vision: ViTModel, text: BertModel"; NULL: no parts */
+    const char *head_names;  /* in `own`: "shape: classification of vision, 3"; NULL: none of those */
     void *config;            /* the architecture's own */
     mmi_model_info info;
     mmi_initials initials;
@@ -233,7 +244,7 @@ void mmi_model_positions(const mm_model *m, const int32_t *ids, size_t count, in
 int32_t mmi_model_position(const mm_model *m, int32_t id, size_t index);
 
 /* The classes of a head, of the model's own for NULL: how many, and their names, which may be NULL or have gaps. 0: there is no such head. */
-int mmi_model_head(const mm_model *m, const char *head, char ***names, size_t *count);
+int mmi_model_head(const mm_model *m, const char *head, const char *const **names, size_t *count);
 
 /* Parameters and bytes of all weights. */
 size_t mmi_model_parameters(const mm_model *m);

@@ -10,6 +10,7 @@
 #include "clip.h"
 #include "clip_text.h"
 #include "clip_vision.h"
+#include "composite.h"
 #include "dinov2.h"
 #include "gemma.h"
 #include "gemma2.h"
@@ -42,7 +43,7 @@ static const mmi_architecture *const architectures[] = {
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision, &mmi_paligemma,
-    &mmi_mllama_vision, &mmi_mllama_text, &mmi_mllama,
+    &mmi_mllama_vision, &mmi_mllama_text, &mmi_mllama, &mmi_whisper_encoder, &mmi_composite,
 };
 
 const mmi_architecture *mmi_registry_find_class(const char *class_name)
@@ -102,6 +103,7 @@ static const struct {
     {"trocr", MMI_ROLE_DECODER, "TrOCRForCausalLM"},
     {"smolvlm_vision", MMI_ROLE_ENCODER, "SmolVLMVisionTransformer"},
     {"vit", MMI_ROLE_ENCODER, "ViTModel"},
+    {"whisper", MMI_ROLE_ENCODER, "WhisperEncoder"},
     {"xlm-roberta", MMI_ROLE_ENCODER, "XLMRobertaModel"},
 };
 

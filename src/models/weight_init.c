@@ -10,7 +10,7 @@
 mm_status mmi_initials_read(mm_context *ctx, mm_model *m, const mmi_json *doc)
 {
     const mmi_json_node *root = mmi_json_root(doc);
-    const int pairwise = m->info.judgement == MMI_JUDGE_EACH;
+    const int pairwise = m->info.comparison == MMI_JUDGE_EACH;
     double range = 0.02, layer_scale = 1, logit_scale = 2.6592; /* the log of 1 / 0.07, as CLIP's configurations round it */
     int64_t padding = -1;
     mm_status st;

@@ -278,7 +278,7 @@ static size_t matrices_of(const mm_model *m, int32_t dtype)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->n_weights; i++) n += m->weights[i].rank > 1 && m->weights[i].dtype == dtype;
-    for (size_t i = 0; i < m->arch->n_parts; i++) n += matrices_of(m->parts[i], dtype);
+    for (size_t i = 0; i < m->arch->n_parts; i++) n += m->parts[i] ? matrices_of(m->parts[i], dtype) : 0;
     return n;
 }
 
@@ -301,8 +301,25 @@ mm_status mmi_weights_prepare(mm_context *ctx, mm_model *m)
 {
     mm_status st = MM_OK;
 
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = mmi_weights_prepare(ctx, m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (m->parts[i]) st = mmi_weights_prepare(ctx, m->parts[i]);
     return !st && m->arch->prepare ? m->arch->prepare(ctx, m) : st;
+}
+
+/* "vision: ViTModel, text: BertModel" */
+static mm_status list_parts(mm_context *ctx, mm_model *m)
+{
+    mmi_text text = {0};
+
+    for (size_t i = 0; i < m->arch->n_parts; i++) {
+        const char *name = m->arch->parts[i].config;
+        if (m->parts[i] && mmi_text_format(ctx, &text, "%s%.*s: %s", text.size ? ", " : "", (int)strcspn(name, "_"), name, m->parts[i]->class_name)) {
+            mmi_text_clear(&text);
+            return MM_E_NOMEM;
+        }
+    }
+    m->part_names = text.data;
+    return MM_OK;
 }
 
 static int64_t stacked_layers(const mm_model *m) { return m->info.layers > m->info.decoder_layers ? m->info.layers : m->info.decoder_layers; }
@@ -319,9 +336,9 @@ static int row_applies(const mm_model *m, const mmi_weight_row *row, int64_t lay
 int mmi_weights_next(const mm_model *m, mmi_weight_place *at)
 {
     for (;; at->next++) {
-        if (at->next == (size_t)(stacked_layers(m) + 1) * m->arch->n_rows) return 0;
-        at->layer = (int64_t)(at->next / m->arch->n_rows) - 1;
-        at->row = &m->arch->rows[at->next % m->arch->n_rows];
+        if (at->next == (size_t)(stacked_layers(m) + 1) * m->table_rows) return 0;
+        at->layer = (int64_t)(at->next / m->table_rows) - 1;
+        at->row = &m->table[at->next % m->table_rows];
         if (!row_applies(m, at->row, at->layer)) continue;
         at->weight = m->slots[(size_t)(at->layer + 1) * m->n_slots + (size_t)at->row->slot];
         if (at->weight-- > 0) break;
@@ -338,16 +355,17 @@ mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source
     int64_t layers = stacked_layers(m);
     mm_status st = MM_OK;
 
-    for (size_t r = 0; r < a->n_rows; r++) m->n_slots = mmi_size_max(m->n_slots, (size_t)a->rows[r].slot + 1);
+    for (size_t r = 0; r < m->table_rows; r++) m->n_slots = mmi_size_max(m->n_slots, (size_t)m->table[r].slot + 1);
     m->slots = mmi_zalloc_array(ctx, (size_t)(layers + 1) * m->n_slots, sizeof *m->slots);
     if (!m->slots) return MM_E_NOMEM;
     for (int64_t layer = -1; layer < layers && !st; layer++) {
-        for (size_t r = 0; r < a->n_rows && !st; r++)
-            if (row_applies(m, &a->rows[r], layer)) st = drawn ? draw_row(ctx, m, s, &a->rows[r], layer, &room) : load_row(ctx, m, s, &a->rows[r], layer, &room);
+        for (size_t r = 0; r < m->table_rows && !st; r++)
+            if (row_applies(m, &m->table[r], layer)) st = drawn ? draw_row(ctx, m, s, &m->table[r], layer, &room) : load_row(ctx, m, s, &m->table[r], layer, &room);
         if (!st) st = mmi_progress(ctx, drawn ? "making the model" : "loading the model", layer + 2, layers + 1);
     }
     for (size_t i = 0; i < a->n_parts && !st; i++)
-        if (!m->parts[i]->slots) st = mmi_weights_load(ctx, m->parts[i], s); /* else it came with its own file */
+        if (m->parts[i] && !m->parts[i]->slots) st = mmi_weights_load(ctx, m->parts[i], s); /* else it came with its own file */
     if (!st && a->prepare) st = a->prepare(ctx, m);
+    if (!st) st = list_parts(ctx, m);
     return st ? st : list_dtypes(ctx, m);
 }

@@ -176,7 +176,7 @@ static int write_confusion(evaluation *e, mmi_text *out)
 
 static int write_labels(evaluation *e, const mm_model *m, mmi_text *out)
 {
-    char **names = NULL;
+    const char *const *names = NULL;
     size_t count = 0;
     int failed;
 

@@ -39,7 +39,7 @@ static mm_status lacks(mm_context *ctx, const mm_model *m, const mmi_train_task 
 
 static mm_status read_labels(mm_context *ctx, const mm_model *model, const mmi_train_task *task, mmi_label_list *out)
 {
-    char **names = NULL;
+    const char *const *names = NULL;
     size_t count = 0;
     char number[24];
 

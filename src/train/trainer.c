@@ -6,7 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "adapter_file.h"
 #include "checkpoint.h"
+#include "composite.h"
 #include "evaluation.h"
 #include "file.h"
 #include "gradient_norm.h"
@@ -78,6 +80,24 @@ static mm_status open_tasks(mm_trainer *t)
     return mmi_task_order_create(t->ctx, ratios, t->config.n_tasks, &t->order);
 }
 
+static void count_tie(void *arg, const mmi_weight *a, const mmi_weight *b)
+{
+    (void)a;
+    (void)b;
+    ++*(size_t *)arg;
+}
+
+/* The penalty of soft sharing needs trunks that are shared so, and their weights as they are. */
+static mm_status check_sharing(const mm_trainer *t)
+{
+    size_t ties = 0;
+
+    if (t->config.sharing_penalty <= 0) return MM_OK;
+    if (t->config.master != MM_DTYPE_F32) return mmi_fail(t->ctx, MM_E_UNSUPPORTED, "sharing_penalty with weights in bf16");
+    mmi_composite_ties(t->model, count_tie, &ties);
+    return ties ? MM_OK : mmi_fail(t->ctx, MM_E_ARGUMENT, "sharing_penalty: %s has no trunks that a penalty ties", t->model->class_name);
+}
+
 /* Steps in which every example comes up `epochs` times, or as often on average where ratios say otherwise. */
 static uint64_t steps_of(const mm_trainer *t)
 {
@@ -95,6 +115,7 @@ static mm_status begin(mm_trainer *t, const char *path)
     TRY(mmi_run_model_open(t->ctx, &t->config, &t->model));
     if (t->config.lora) TRY(add_adapter(t));
     TRY(choose_parameters(t));
+    TRY(check_sharing(t));
     TRY(mmi_optimizer_create(t->ctx, &t->config.optimizer, t->parameters.list, t->parameters.count, &t->optimizer));
     TRY(open_tasks(t));
     t->graphs.model = t->model;
@@ -209,6 +230,23 @@ static mm_status start(mm_trainer *t)
 
 /* A step. */
 
+/* The pull of tied trunks towards each other (soft sharing: arXiv:1706.05098, section 3.2): the gradient of penalty |a - b|^2 for each pair. */
+static void tie(void *arg, const mmi_weight *a, const mmi_weight *b)
+{
+    const float pull = *(const float *)arg, *x = a->data, *y = b->data;
+
+    for (size_t i = 0; i < a->rows * a->cols && a->gradient && b->gradient; i++) {
+        a->gradient[i] += pull * (x[i] - y[i]);
+        b->gradient[i] -= pull * (x[i] - y[i]);
+    }
+}
+
+static void tie_trunks(mm_trainer *t)
+{
+    float pull = 2 * (float)t->config.sharing_penalty * (float)t->config.accumulate; /* the gradients are divided by that */
+    if (pull > 0) mmi_composite_ties(t->model, tie, &pull);
+}
+
 static mm_status run_batch(mm_trainer *t, mmi_step_report *r)
 {
     void *taken = NULL;
@@ -242,6 +280,7 @@ static mm_status step(mm_trainer *t)
 
     mmi_parameters_zero_gradients(&t->parameters);
     for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t, &r);
+    if (!st) tie_trunks(t);
     if (!st) st = mmi_gradient_norm(t->ctx, t->parameters.list, t->parameters.count, each, t->step + 1, &r.gradient_norm);
     if (!st) {
         const double clip = t->config.clip_norm > 0 ? mmi_gradient_clip(r.gradient_norm, t->config.clip_norm) : 1;
@@ -354,9 +393,17 @@ mm_status mmi_trainer_checkpoint(mm_trainer *t)
 
 mm_status mmi_trainer_save(mm_trainer *t, const char *directory)
 {
-    TRY(mmi_file_make_directory(t->ctx, directory));
-    if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
-    return mmi_adapter_save(t->ctx, t->model, directory);
+    const mmi_adapter *a = t->model->adapter;
+    char *base;
+    mm_status st;
+
+    if (!a) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
+    TRY(mmi_adapter_save(t->ctx, t->model, directory));
+    if (t->parameters.count <= 2 * a->n_pairs) return MM_OK;
+    base = mmi_file_join(t->ctx, directory, "base"); /* weights of its own were trained too */
+    st = base ? mmi_model_save(t->ctx, t->model->base, base, MM_SAVE_AS_IS) : MM_E_NOMEM;
+    mmi_free(base);
+    return st;
 }
 
 /* Measuring. */

@@ -25,7 +25,8 @@ static const char *const cases[][2] = {
     {"blip_retrieval", "padded"},  {"llava_vit", "padded"},         {"llava_clip", "two"},         {"qwen2_vl", "images"},
     {"qwen2_vl", "padded"},        {"qwen2_5_vl", "video"},         {"qwen2_5_vl", "images"},      {"idefics3", "padded"},
     {"idefics3", "tiles"},         {"smolvlm", "padded"},           {"paligemma", "prefix"},       {"paligemma2", "padded"},
-    {"mllama", "text"}, {"mllama", "one"}, {"mllama", "several"}, {"mllama_text_f16", "text"}, {"mllama_vision_f16", "two"}};
+    {"mllama", "text"}, {"mllama", "one"}, {"mllama", "several"}, {"mllama_text_f16", "text"}, {"mllama_vision_f16", "two"}, {"mm_interactive_stitch", "padded"},
+    {"mm_early_levels", "padded"}, {"mm_late_l2", "plain"}, {"mm_towers", "all"}, {"mm_video_mean", "two"}, {"mm_decoder", "two"}, {"mm_across", "padded"}};
 
 typedef struct {
     unit_allocator allocator;

@@ -336,7 +336,7 @@ static void test_tensors_missing_or_misshapen(void **state)
                                         "vit_mae", "clip_text", "clip_vision", "siglip_vision", "siglip2_vision", "siglip_text",
                                         "clip", "siglip", "whisper", "llava_vit", "llava_pair", "qwen2_vl", "qwen2_5_vl", "idefics3",
                                         "paligemma", "paligemma2", "roberta_mlm", "ved_trocr_sinusoidal_bf16",
-                                        "mllama"};
+                                        "mllama", "mm_interactive_stitch", "mm_late_hard", "mm_towers", "mm_decoder"};
     fixture *f = *state;
     char path[512];
     size_t tried = 0;
@@ -733,7 +733,8 @@ static void flip(fixture *f, const char *model, const char *file, size_t bytes_f
 
 static void test_flipped_bits(void **state)
 {
-    static const char *const composed[] = {"qwen2_5_vl", "idefics3", "paligemma", "llava_vit", "ved_trocr", "blip_answer", "siglip2", "whisper", "t5_relu"};
+    static const char *const composed[] = {"qwen2_5_vl", "idefics3", "paligemma", "llava_vit", "ved_trocr", "blip_answer", "siglip2", "whisper", "t5_relu", "mm_early_stitch",
+                                           "mm_towers", "mm_decoder"};
     fixture *f = *state;
 
     assert_usable(f);

@@ -70,6 +70,8 @@ MM_MODEL_DTYPES = 4
 MM_MODEL_TOKENIZER = 5
 MM_MODEL_POOLING = 6
 MM_MODEL_ADAPTER = 7
+MM_MODEL_PARTS = 8
+MM_MODEL_HEADS = 9
 
 # Session options and reasons to stop (mm_session.h).
 MM_SESSION_MAX_TOKENS = 1

@@ -46,6 +46,8 @@ class Info:
     tokenizer: Optional[str]     #: kind of tokenizer, "BPE"
     pooling: Optional[str]       #: how embeddings are made: "mean" or "first"
     adapter: Optional[str]       #: of an adapted model: "LoRA of 24 matrices, rank 8, alpha 16"
+    parts: Optional[str]         #: the models that it is made of, "vision: ViTModel, text: BertModel"
+    heads: Optional[str]         #: of an MMModel, "shape: classification of vision, 3"
 
 
 class Model:
@@ -146,6 +148,8 @@ class Model:
             tokenizer=self._string(_c.MM_MODEL_TOKENIZER),
             pooling=self._string(_c.MM_MODEL_POOLING),
             adapter=self._string(_c.MM_MODEL_ADAPTER),
+            parts=self._string(_c.MM_MODEL_PARTS),
+            heads=self._string(_c.MM_MODEL_HEADS),
         )
 
     @property
