@@ -51,6 +51,15 @@ static mm_status read_labels(mm_context *ctx, const mm_model *model, const mmi_t
     return MM_OK;
 }
 
+/* By what the tokenizer's folder says, else by the names that such tokens have. */
+static int32_t mask_token(const mmi_tokenizer *t)
+{
+    int32_t id = mmi_tokenizer_special(t, MMI_SPECIAL_MASK);
+
+    if (id < 0) id = mmi_tokenizer_find(t, "[MASK]", 6);
+    return id < 0 ? mmi_tokenizer_find(t, "<mask>", 6) : id;
+}
+
 mm_status mmi_example_maker_init(mm_context *ctx, const mm_model *model, const mmi_train_task *task, const mmi_json *doc, uint64_t seed, int trains, mmi_example_maker *m)
 {
     const mmi_objective_kind k = task->objective.kind;
@@ -65,7 +74,7 @@ mm_status mmi_example_maker_init(mm_context *ctx, const mm_model *model, const m
     }
     if (k == MMI_OBJECTIVE_CLASSIFICATION) TRY(read_labels(ctx, model, task, &m->labels));
     if ((answers(k) || k == MMI_OBJECTIVE_MASKED_LM || k == MMI_OBJECTIVE_SPAN_CORRUPTION) && !model->tokenizer) return lacks(ctx, model, task, "tokenizer");
-    if (k == MMI_OBJECTIVE_MASKED_LM && mmi_tokenizer_special(model->tokenizer, MMI_SPECIAL_MASK) < 0) return lacks(ctx, model, task, "mask token");
+    if (k == MMI_OBJECTIVE_MASKED_LM && mask_token(model->tokenizer) < 0) return lacks(ctx, model, task, "mask token");
     if (k == MMI_OBJECTIVE_SPAN_CORRUPTION && (!is_seq2seq(model) || !model->n_start_tokens)) return lacks(ctx, model, task, "encoder and decoder");
     if ((k == MMI_OBJECTIVE_MAE || k == MMI_OBJECTIVE_DENOISING_IMAGE) && !model->info.sees) return lacks(ctx, model, task, "vision tower");
     return MM_OK;
@@ -352,7 +361,7 @@ static mm_status plain_text(mm_context *ctx, mmi_example_maker *m, const mmi_rec
 static mm_status masked(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, uint64_t key, mmi_written *w)
 {
     const mm_model *model = m->model;
-    const mmi_masking spec = {m->task->mask_probability, 0.8, 0.1, mmi_tokenizer_special(model->tokenizer, MMI_SPECIAL_MASK), (int32_t)model->info.vocabulary};
+    const mmi_masking spec = {m->task->mask_probability, 0.8, 0.1, mask_token(model->tokenizer), (int32_t)model->info.vocabulary};
     unsigned char *special;
     int32_t *labels;
     mm_status st;

@@ -339,7 +339,7 @@ static mm_status read_run(const reader *r, const mmi_json_node *root)
     TRY(integer(r, root, "evaluate_batches", 0, INT64_C(1) << 40, &c->evaluate_batches));
     TRY(integer(r, root, "save_every", 0, INT64_C(1) << 40, &c->save_every));
     TRY(integer(r, root, "keep", 1, 1000, &c->keep));
-    TRY(integer(r, root, "prefetch", 1, 64, &c->threads_ahead));
+    TRY(integer(r, root, "prefetch", 0, 64, &c->prefetch));
     TRY(read_model(r, root));
     TRY(read_lora(r, root));
     TRY(read_optimizer(r, root));
@@ -358,7 +358,7 @@ mm_status mmi_train_config_read(mm_context *ctx, const char *file, mmi_train_con
 {
     reader r = {ctx, c, NULL};
 
-    *c = (mmi_train_config){.batch_size = 32, .accumulate = 1, .master = MM_DTYPE_F32, .threads_ahead = 4, .lr = 1e-3, .weight_decay = 0.01,
+    *c = (mmi_train_config){.batch_size = 32, .accumulate = 1, .master = MM_DTYPE_F32, .prefetch = 4, .lr = 1e-3, .weight_decay = 0.01,
                             .log_every = 10, .keep = 2};
     c->directory = directory_of(ctx, file);
     if (!c->directory) return MM_E_NOMEM;

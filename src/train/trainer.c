@@ -218,7 +218,7 @@ static void drop_batch(void *arg, void *batch)
 static mm_status start(mm_trainer *t)
 {
     const uint64_t each = (uint64_t)t->config.accumulate;
-    const mmi_prefetch_spec spec = {make_batch, drop_batch, t, t->step * each, t->steps * each, (size_t)t->config.threads_ahead};
+    const mmi_prefetch_spec spec = {make_batch, drop_batch, t, t->step * each, t->steps * each, (size_t)t->config.prefetch};
 
     TRY(claim(t));
     if (!t->log) TRY(mmi_training_log_open(t->ctx, t->config.output, t->step, &t->log));
