@@ -21,34 +21,40 @@ typedef struct mm_trainer mm_trainer;
  *   path  the configuration; paths in it are relative to its folder
  *   out   receives the trainer; NULL after a failure
  *
- * Nothing is written yet. Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND, MM_E_IO, MM_E_FORMAT (an unknown or wrong key, a broken manifest line: the message names file, line
+ * A model that is made from a config.json has its folder in the run's output from the beginning: config.json, tokenizer and processor are written there. Else nothing is
+ * written before the first step. Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND, MM_E_IO, MM_E_FORMAT (an unknown or wrong key, a broken manifest line: the message names file, line
  * and key), MM_E_UNSUPPORTED (what the model lacks for an objective), MM_E_SHAPE, MM_E_LIMIT, MM_E_NOMEM or MM_E_CANCELLED.
  * Threads: a trainer and its context serve one thread at a time; batches are prepared on a thread of the trainer's own. Since 0.2. */
 MM_API mm_status mm_trainer_create(mm_context *ctx, const char *path, mm_trainer **out);
 MM_API void mm_trainer_destroy(mm_trainer *trainer); /* NULL allowed */
 
 /* Go on from the newest checkpoint of the run's output folder; MM_E_NOT_FOUND where there is none (the trainer is then as it was), MM_E_FORMAT or
- * MM_E_SHAPE where it is of another run. To be called before the first step. Since 0.2. */
+ * MM_E_SHAPE where it is of another run (nothing is changed then), MM_E_STATE behind the first step, MM_E_IO or MM_E_NOMEM. Since 0.2. */
 MM_API mm_status mm_trainer_resume(mm_trainer *trainer);
 
 /* Take up to `steps` steps, or with 0 all that are left. Every `log_every` steps a line goes to log.jsonl of the output folder, every `evaluate_every` the held-out
- * examples are evaluated, every `save_every` and at the end a checkpoint is written, and at the end the model is saved in the output folder.
+ * examples are evaluated, every `save_every` a checkpoint is written; at the end all of that, and the model is saved in the output folder. A run that is complete is MM_OK and
+ * does nothing.
  *
- *   callback  called after each step on this thread, may be NULL; nonzero stops the run behind the step (MM_OK)
+ *   callback  called after each step on this thread, before what is written behind it; may be NULL; nonzero stops the run behind the step (MM_OK)
  *
- * MM_E_OVERFLOW: a loss or gradient is no number; the message names step and tensor, and the weights are those before the step. MM_E_CANCELLED: between or within steps; the
- * trainer can go on. Other failures are those of reading data and of writing; the checkpoint before stays. Since 0.2. */
+ * MM_E_OVERFLOW: a loss or gradient is no number; the message names step and tensor, and the weights are those before the step. MM_E_CANCELLED: between or within steps.
+ * MM_E_STATE: the output folder holds checkpoints of an earlier run, which was not resumed. Other failures are those of reading data and of writing. After any of them the weights
+ * are those of a whole step and the checkpoints before are there; the next call goes on as if nothing had been, beginning with what could not be written. Since 0.2. */
 typedef int (*mm_trainer_fn)(void *user, mm_trainer *trainer);
 MM_API mm_status mm_trainer_run(mm_trainer *trainer, int64_t steps, mm_trainer_fn callback, void *user);
 
-/* Write a checkpoint now, into the output folder. Since 0.2. */
+/* Write a checkpoint now, into the output folder: aside, then renamed, so that there is a whole one or the one before. The `keep` newest stay. MM_E_STATE as above, MM_E_IO or
+ * MM_E_NOMEM. Since 0.2. */
 MM_API mm_status mm_trainer_checkpoint(mm_trainer *trainer);
 
-/* Save the model as it is in a folder of its own, as mm_model_save does; a run of LoRA saves its adapter as PEFT does, and beside it what else it trained. Since 0.2. */
+/* Save the model as it is in a folder of its own, as mm_model_save does; a run of LoRA saves its adapter as mm_model_save_adapter does, and where it
+ * trained weights of the model itself too that model in the folder "base" of it. Fails as those do. Since 0.2. */
 MM_API mm_status mm_trainer_save(mm_trainer *trainer, const char *directory);
 
 /* Evaluate the held-out examples of all tasks that have some: *json is an object, a member for each task by its name with "loss", "samples" and what its objective is measured by
- * ("accuracy", "perplexity", "recall@1", ...); to be freed with mm_text_free. Since 0.2. */
+ * ("accuracy", "perplexity", "image_to_text_recall@1", ...), as docs/training.md lists them; {} where no task has. To be freed with mm_text_free. Fails as reading data and running
+ * models do. Since 0.2. */
 MM_API mm_status mm_trainer_evaluate(mm_trainer *trainer, char **json);
 
 /* The same of an opened model by the tasks of a configuration: of a task with a validation manifest that, of another all its examples. Since 0.2. */
@@ -66,7 +72,7 @@ enum {
     MM_TRAINER_LOSS = 1,               /* of the last step; NaN before the first */
     MM_TRAINER_GRADIENT_NORM = 2,      /* before clipping */
     MM_TRAINER_LEARNING_RATE = 3,
-    MM_TRAINER_SAMPLES_PER_SECOND = 4  /* since this process took its first step */
+    MM_TRAINER_SAMPLES_PER_SECOND = 4  /* since mm_trainer_run was called the last time */
 };
 MM_API mm_status mm_trainer_get_f64(const mm_trainer *trainer, int32_t fact, double *out);
 

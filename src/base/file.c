@@ -299,8 +299,18 @@ int mmi_file_is_directory(const char *path)
 
 mm_status mmi_file_make_directory(mm_context *ctx, const char *path)
 {
-    if (!mkdir(path, 0777) || (errno == EEXIST && mmi_file_is_directory(path))) return MM_OK;
-    return mmi_fail(ctx, MM_E_IO, "cannot make the directory %s: %s", path, reason(errno));
+    char *part = mmi_strdup(ctx, path);
+    int error = 0;
+
+    if (!part) return MM_E_NOMEM;
+    for (char *end = part; end; *end = '/') { /* those above it first */
+        end = *end ? strchr(end + 1, '/') : NULL;
+        if (end) *end = 0;
+        error = !mkdir(part, 0777) || mmi_file_is_directory(part) ? 0 : errno;
+        if (!end) break;
+    }
+    mmi_free(part);
+    return error ? mmi_fail(ctx, MM_E_IO, "cannot make the directory %s: %s", path, reason(error)) : MM_OK;
 }
 
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name)

@@ -145,9 +145,17 @@ int cli_train(int argc, char **argv)
     if (plot && cli_plot_check()) goto cleanup;
     ctx = cli_context(&args);
     if (!ctx) goto cleanup;
-    if (mm_trainer_create(ctx, args.model, &r.trainer) || (resume && mm_trainer_resume(r.trainer))) {
+    if (mm_trainer_create(ctx, args.model, &r.trainer)) {
         (void)cli_fail(ctx);
         goto cleanup;
+    }
+    if (resume) {
+        const mm_status st = mm_trainer_resume(r.trainer);
+        if (st == MM_E_NOT_FOUND) fprintf(stderr, "no checkpoint yet: from the beginning\n"); /* the run may have been killed before its first */
+        else if (st) {
+            (void)cli_fail(ctx);
+            goto cleanup;
+        }
     }
     (void)mm_trainer_get_i64(r.trainer, MM_TRAINER_STEP, &r.first);
     (void)mm_trainer_get_i64(r.trainer, MM_TRAINER_PARAMETERS, &parameters);

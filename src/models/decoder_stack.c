@@ -316,8 +316,11 @@ mmi_value mmi_decoder_begin(mmi_io *io, mmi_value table, double scale)
 void mmi_decoder_end(mmi_io *io, mmi_value x, const mmi_norm_spec *norm, mmi_value head, double softcap)
 {
     mmi_graph *g = io->g;
+    char last[40];
 
     if (g->status) return;
+    (void)snprintf(last, sizeof last, "hidden_states.%lld", (long long)io->model->info.layers);
+    if (mmi_io_asked(io, last)) mmi_io_hidden_state(io, io->model->info.layers, mmi_norm(g, x, norm)); /* transformers counts the norm in */
     x = mmi_norm(g, mmi_io_last(io, x), norm);
     mmi_io_output(io, "last_hidden_state", x);
     if (!mmi_io_wants(io, "logits")) return;
@@ -371,6 +374,7 @@ void mmi_decoder_build(mmi_io *io)
             b.attention.spec.causal = 0;
             b.attention.spec.window = 0;
         }
+        mmi_io_hidden_state(io, l, x);
         x = mmi_decoder_block(g, x, &b);
     }
     mmi_decoder_end(io, x, &norm, head ? head : table, c->logit_softcap);

@@ -156,6 +156,7 @@ static void build(mmi_io *io)
     bias = mask ? mmi_mask_bias(g, mask) : 0;
     for (int64_t l = 0; l < io->model->info.layers && !g->status; l++) {
         mmi_decoder_block_spec b = layer(io, l, bias);
+        mmi_io_hidden_state(io, l, x);
         x = mmi_decoder_block(g, x, &b);
     }
     mmi_decoder_end(io, x, &norm, head ? head : table, 0);

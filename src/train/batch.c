@@ -80,6 +80,7 @@ static mm_status add_ids(collation *c, const char *name, const char *mask_name, 
 
 static const mmi_ids *written_ids(const collation *c, size_t i) { return &c->examples[i].written[0].ids; }
 static const mmi_ids *source_ids(const collation *c, size_t i) { return &c->examples[i].source; }
+static const mmi_ids *pair_source_ids(const collation *c, size_t i) { return &c->examples[i / 2].source; }
 static const mmi_ids *pair_ids(const collation *c, size_t i) { return &c->examples[i / 2].written[i % 2].ids; }
 
 /* Each picture's own text, then that of the next one that has another: a pair that is none. */
@@ -204,16 +205,17 @@ static mm_status add_matches(collation *c)
     return MM_OK;
 }
 
-/* Written sequences with what their encoder reads; a decoder of its own needs no mask, since padding stands behind all that looks back. */
+/* Written sequences with what their encoder reads. A decoder of its own needs no mask, since padding stands behind all that looks back; but a loss on hidden states does. */
 static mm_status add_written(collation *c, ids_of of, size_t count, int pairs)
 {
     const mm_model *model = c->m->model;
-    const int encoder = c->m->task->objective.kind == MMI_OBJECTIVE_MASKED_LM;
+    const mmi_objective_spec *o = &c->m->task->objective;
+    const int masked = o->kind == MMI_OBJECTIVE_MASKED_LM || (o->kind == MMI_OBJECTIVE_DISTILLATION && o->hidden_weight > 0 && !model->info.ids_input);
     size_t sources = 0;
 
     for (size_t i = 0; i < c->n; i++) sources += c->examples[i].source.count > 0;
-    if (sources) TRY(add_ids(c, "input_ids", "attention_mask", source_ids, c->n));
-    TRY(add_ids(c, model->info.ids_input ? model->info.ids_input : "input_ids", encoder ? "attention_mask" : NULL, of, count));
+    if (sources) TRY(add_ids(c, "input_ids", "attention_mask", pairs ? pair_source_ids : source_ids, count));
+    TRY(add_ids(c, model->info.ids_input ? model->info.ids_input : "input_ids", masked ? "attention_mask" : NULL, of, count));
     return add_labels(c, count, pairs);
 }
 
@@ -257,7 +259,7 @@ static mm_status add_packed(collation *c)
     mm_status st = lengths ? MM_OK : MM_E_NOMEM;
 
     for (size_t i = 0; i < c->n && !st; i++) lengths[i] = c->examples[i].written[0].ids.count;
-    if (!st) st = mmi_packing_make(c->ctx, lengths, c->n, (size_t)c->m->task->max_tokens, &p);
+    if (!st) st = mmi_packing_make(c->ctx, lengths, c->n, mmi_example_most_tokens(c->m), &p);
     if (!st) st = fill_packed(c, &p);
     mmi_packing_clear(&p);
     mmi_free(lengths);

@@ -21,19 +21,19 @@ static char *path_of(mm_context *ctx, const char *directory, uint64_t step)
     return mmi_file_join(ctx, directory, name);
 }
 
-/* The step of a checkpoint's name; 0: it is none. */
-static int step_of(const char *name, uint64_t *step)
+/* The step of a checkpoint's name, and what stands behind the name; NULL: it is none. */
+static const char *step_of(const char *name, uint64_t *step)
 {
     const size_t before = sizeof PREFIX - 1;
     uint64_t n = 0;
 
-    if (strncmp(name, PREFIX, before)) return 0;
+    if (strncmp(name, PREFIX, before)) return NULL;
     for (name += before; *name >= '0' && *name <= '9'; name++) {
-        if (n > UINT64_MAX / 10 - 1) return 0;
+        if (n > UINT64_MAX / 10 - 1) return NULL;
         n = 10 * n + (uint64_t)(*name - '0');
     }
     *step = n;
-    return !strcmp(name, SUFFIX);
+    return strncmp(name, SUFFIX, sizeof SUFFIX - 1) ? NULL : name + sizeof SUFFIX - 1;
 }
 
 /* Names and places of all that a checkpoint holds. */
@@ -89,35 +89,36 @@ static mm_status describe(mm_context *ctx, const mmi_parameters *p, const mmi_op
     return st;
 }
 
-/* Call `fn` for each checkpoint of a directory; one that is not there has none. */
-static mm_status each(mm_context *ctx, const char *directory, void (*fn)(void *arg, const char *name, uint64_t step), void *arg)
-{
-    DIR *d = opendir(directory);
-    struct dirent *entry;
-    uint64_t step;
-
-    if (!d) return errno == ENOENT ? MM_OK : mmi_file_fail(ctx, "read", directory, errno);
-    while ((entry = readdir(d)))
-        if (step_of(entry->d_name, &step)) fn(arg, entry->d_name, step);
-    (void)closedir(d);
-    return MM_OK;
-}
-
+/* The newest checkpoint below step `below`. */
 typedef struct {
     uint64_t below, newest;
     int found;
 } newest_search;
 
-static void find_newest(void *arg, const char *name, uint64_t step)
+/* Look through a directory; one that is not there has no checkpoint. What killed processes left of checkpoints that they were writing goes. */
+static mm_status find_newest(mm_context *ctx, const char *directory, newest_search *s)
 {
-    newest_search *s = arg;
-    (void)name;
-    if (step >= s->below || (s->found && step < s->newest)) return;
-    s->newest = step;
-    s->found = 1;
+    DIR *d = opendir(directory);
+    struct dirent *entry;
+    const char *behind;
+    uint64_t step;
+
+    s->found = 0;
+    if (!d) return errno == ENOENT ? MM_OK : mmi_file_fail(ctx, "read", directory, errno);
+    while ((entry = readdir(d))) {
+        if (!(behind = step_of(entry->d_name, &step))) continue;
+        if (*behind) {
+            (void)unlinkat(dirfd(d), entry->d_name, 0);
+        } else if (step < s->below && (!s->found || step > s->newest)) {
+            s->newest = step;
+            s->found = 1;
+        }
+    }
+    (void)closedir(d);
+    return MM_OK;
 }
 
-/* The one behind the `keep` newest goes; one more than before is there after each write. */
+/* All but the `keep` newest go. */
 static mm_status drop_old(mm_context *ctx, const char *directory, size_t keep)
 {
     newest_search s = {.below = UINT64_MAX};
@@ -125,8 +126,7 @@ static mm_status drop_old(mm_context *ctx, const char *directory, size_t keep)
     mm_status st;
 
     for (;; keep -= keep > 0) {
-        s.found = 0;
-        if ((st = each(ctx, directory, find_newest, &s)) || !s.found) return st;
+        if ((st = find_newest(ctx, directory, &s)) || !s.found) return st;
         s.below = s.newest;
         if (keep) continue;
         path = path_of(ctx, directory, s.newest);
@@ -152,7 +152,7 @@ mm_status mmi_checkpoint_write(mm_context *ctx, const char *directory, uint64_t 
 mm_status mmi_checkpoint_find(mm_context *ctx, const char *directory, uint64_t *step)
 {
     newest_search s = {.below = UINT64_MAX};
-    mm_status st = each(ctx, directory, find_newest, &s);
+    mm_status st = find_newest(ctx, directory, &s);
 
     *step = s.newest;
     return st || s.found ? st : mmi_fail(ctx, MM_E_NOT_FOUND, "%s holds no checkpoint", directory);
@@ -168,15 +168,15 @@ mm_status mmi_checkpoint_read(mm_context *ctx, const char *directory, uint64_t s
 
     if (!st) st = describe(ctx, p, o, &number, &want);
     for (int copy = 0; copy < 2 && !st; copy++) /* first all is compared */
-        for (size_t i = 0; !st && i < want.n; i++) {
+        for (size_t i = (size_t)copy; !st && i < want.n; i++) { /* the first is the step, which is compared alone */
             const mmi_safetensors_tensor *to = &want.list[i], *from = mmi_safetensors_find(file, to->name);
             if (copy) memcpy((void *)(uintptr_t)to->data, from->data, to->bytes);
             else if (!from) st = mmi_fail(ctx, MM_E_FORMAT, "%s has no %s, which this run trains", path, to->name);
             else if (from->dtype != to->dtype || from->bytes != to->bytes)
                 st = mmi_fail(ctx, MM_E_SHAPE, "%s: %s has %zu bytes of %s, this run has %zu of %s", path, to->name, from->bytes, mm_dtype_name(from->dtype),
                               to->bytes, mm_dtype_name(to->dtype));
+            else if (!i && memcmp(from->data, &step, sizeof step)) st = mmi_fail(ctx, MM_E_FORMAT, "%s is not of the step in its name", path);
         }
-    if (!st && (uint64_t)number != step) st = mmi_fail(ctx, MM_E_FORMAT, "%s is of step %lld", path, (long long)number);
     contents_clear(&want);
     mmi_safetensors_destroy(file);
     mmi_free(path);

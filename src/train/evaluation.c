@@ -43,7 +43,7 @@ static void count_tokens(evaluation *e, const mm_tensor_map *batch, const mmi_st
     const mm_tensor *labels = mm_tensor_map_get(batch, "labels");
     const int64_t B = mm_tensor_shape(labels)[0], K = mm_tensor_shape(labels)[1];
     const int32_t *l = integers(batch, "labels");
-    size_t before = e->tokens;
+    const size_t before = e->tokens;
 
     for (int64_t b = 0; b < B; b++) {
         int all = 1, any = 0;

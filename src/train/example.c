@@ -51,6 +51,15 @@ static mm_status read_labels(mm_context *ctx, const mm_model *model, const mmi_t
     return MM_OK;
 }
 
+/* By what the tokenizer's folder says, else by the names that such tokens have. */
+static int32_t mask_token(const mmi_tokenizer *t)
+{
+    int32_t id = mmi_tokenizer_special(t, MMI_SPECIAL_MASK);
+
+    if (id < 0) id = mmi_tokenizer_find(t, "[MASK]", 6);
+    return id < 0 ? mmi_tokenizer_find(t, "<mask>", 6) : id;
+}
+
 mm_status mmi_example_maker_init(mm_context *ctx, const mm_model *model, const mmi_train_task *task, const mmi_json *doc, uint64_t seed, int trains, mmi_example_maker *m)
 {
     const mmi_objective_kind k = task->objective.kind;
@@ -65,10 +74,16 @@ mm_status mmi_example_maker_init(mm_context *ctx, const mm_model *model, const m
     }
     if (k == MMI_OBJECTIVE_CLASSIFICATION) TRY(read_labels(ctx, model, task, &m->labels));
     if ((answers(k) || k == MMI_OBJECTIVE_MASKED_LM || k == MMI_OBJECTIVE_SPAN_CORRUPTION) && !model->tokenizer) return lacks(ctx, model, task, "tokenizer");
-    if (k == MMI_OBJECTIVE_MASKED_LM && mmi_tokenizer_special(model->tokenizer, MMI_SPECIAL_MASK) < 0) return lacks(ctx, model, task, "mask token");
+    if (k == MMI_OBJECTIVE_MASKED_LM && mask_token(model->tokenizer) < 0) return lacks(ctx, model, task, "mask token");
     if (k == MMI_OBJECTIVE_SPAN_CORRUPTION && (!is_seq2seq(model) || !model->n_start_tokens)) return lacks(ctx, model, task, "encoder and decoder");
     if ((k == MMI_OBJECTIVE_MAE || k == MMI_OBJECTIVE_DENOISING_IMAGE) && !model->info.sees) return lacks(ctx, model, task, "vision tower");
     return MM_OK;
+}
+
+size_t mmi_example_most_tokens(const mmi_example_maker *m)
+{
+    const size_t most = (size_t)m->task->max_tokens, positions = (size_t)m->model->info.context;
+    return positions ? mmi_size_min(most, positions) : most;
 }
 
 void mmi_example_maker_clear(mmi_example_maker *m) { mmi_label_list_clear(&m->labels); }
@@ -218,10 +233,10 @@ static mm_status add_end(mm_context *ctx, const mm_model *m, mmi_ids *ids)
 /* Too long an answer is an error, since what is left would teach to break off; other texts are cut. */
 static mm_status fit(mm_context *ctx, const mmi_example_maker *m, const mmi_record *r, mmi_written *w, int cut)
 {
-    const size_t most = (size_t)m->task->max_tokens;
+    const size_t most = mmi_example_most_tokens(m);
 
     if (w->ids.count > most && !cut)
-        return mmi_fail(ctx, MM_E_LIMIT, "%s: %zu tokens, max_tokens allows %zu", r->where, w->ids.count, most);
+        return mmi_fail(ctx, MM_E_LIMIT, "%s: %zu tokens, allowed are %zu", r->where, w->ids.count, most);
     w->ids.count = mmi_size_min(w->ids.count, most);
     return MM_OK;
 }
@@ -295,7 +310,7 @@ static mm_status answer(mm_context *ctx, mmi_example_maker *m, const mmi_record 
 
     if (is_seq2seq(model)) {
         for (size_t i = 0; i < model->n_start_tokens && !st; i++) st = mmi_ids_add(ctx, &w->ids, model->start_tokens[i]) ? MM_E_NOMEM : MM_OK;
-        if (!st && model->info.text_is_source && !e->source.count && text.size) st = encode(ctx, m, text.data, text.size, 1, &e->source);
+        if (!st && model->info.text_is_source && !e->source.count && text.size) st = mmi_embedding_ids(ctx, model, text.data, mmi_example_most_tokens(m), &e->source);
         if (!st && !model->info.text_is_source && text.size) st = encode(ctx, m, text.data, text.size, 0, &w->ids);
     } else {
         if (!st) st = render_prompt(ctx, m, text.data ? text.data : "", model->info.fusion == MMI_FUSION_TOKENS ? n_media : 0, &prompt);
@@ -306,6 +321,7 @@ static mm_status answer(mm_context *ctx, mmi_example_maker *m, const mmi_record 
     first = w->ids.count;
     if (!st) st = encode(ctx, m, reply, strlen(reply), 0, &w->ids);
     if (!st) st = add_end(ctx, model, &w->ids);
+    if (!st && w->ids.count == first) st = mmi_fail(ctx, MM_E_FORMAT, "%s: the answer has no tokens", r->where);
     if (!st) st = fit(ctx, m, r, w, 0);
     if (!st) st = count_from(ctx, w, first);
     mmi_text_clear(&text);
@@ -313,7 +329,7 @@ static mm_status answer(mm_context *ctx, mmi_example_maker *m, const mmi_record 
     return st;
 }
 
-static mm_status chat(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, const mmi_medium *media, size_t n_media, mmi_written *w)
+static mm_status chat(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, size_t n_media, mmi_written *w)
 {
     const mm_model *model = m->model;
     const mmi_chat_options options = {.bos_token = model->bos_text, .eos_token = model->eos_text};
@@ -323,11 +339,10 @@ static mm_status chat(mm_context *ctx, mmi_example_maker *m, const mmi_record *r
     if (!r->message_count) return missing(ctx, r, "messages");
     if (!model->chat_template) return lacks(ctx, model, m->task, "chat template");
     if (n_media) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: pictures of a chat; ask about them with objective vqa", r->where);
-    (void)media;
     st = mmi_label_mask_chat(ctx, model->tokenizer, model->chat_template, r->messages, r->message_count, &options, &w->ids, &mask);
     if (!st) st = fit(ctx, m, r, w, 1);
     if (!st) st = count_masked(ctx, w, &mask);
-    if (!st && !w->labels.count) st = mmi_fail(ctx, MM_E_LIMIT, "%s: no answer within max_tokens %lld", r->where, (long long)m->task->max_tokens);
+    if (!st && !w->labels.count) st = mmi_fail(ctx, MM_E_LIMIT, "%s: no answer within %zu tokens", r->where, mmi_example_most_tokens(m));
     mmi_free(mask.data);
     return st;
 }
@@ -346,14 +361,14 @@ static mm_status plain_text(mm_context *ctx, mmi_example_maker *m, const mmi_rec
 static mm_status masked(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, uint64_t key, mmi_written *w)
 {
     const mm_model *model = m->model;
-    const mmi_masking spec = {m->task->mask_probability, 0.8, 0.1, mmi_tokenizer_special(model->tokenizer, MMI_SPECIAL_MASK), (int32_t)model->info.vocabulary};
+    const mmi_masking spec = {m->task->mask_probability, 0.8, 0.1, mask_token(model->tokenizer), (int32_t)model->info.vocabulary};
     unsigned char *special;
     int32_t *labels;
     mm_status st;
 
     if (!r->text) return missing(ctx, r, "text");
     TRY(encode(ctx, m, r->text, strlen(r->text), 1, &w->ids));
-    w->ids.count = mmi_size_min(w->ids.count, (size_t)m->task->max_tokens);
+    w->ids.count = mmi_size_min(w->ids.count, mmi_example_most_tokens(m));
     special = mmi_zalloc(ctx, w->ids.count);
     labels = mmi_alloc_array(ctx, w->ids.count, sizeof *labels);
     st = special && labels ? MM_OK : MM_E_NOMEM;
@@ -397,7 +412,7 @@ static mm_status spans(mm_context *ctx, mmi_example_maker *m, const mmi_record *
     if (!r->text) return missing(ctx, r, "text");
     TRY(find_sentinels(ctx, m, &s));
     st = encode(ctx, m, r->text, strlen(r->text), 0, &ids);
-    ids.count = mmi_size_min(ids.count, (size_t)m->task->max_tokens);
+    ids.count = mmi_size_min(ids.count, mmi_example_most_tokens(m));
     if (!st && ids.count < 2) st = mmi_fail(ctx, MM_E_FORMAT, "%s: a text of %zu tokens, too short for a span", r->where, ids.count);
     inputs = mmi_alloc_array(ctx, ids.count + 1, sizeof *inputs);
     targets = mmi_alloc_array(ctx, ids.count + 1, sizeof *targets);
@@ -418,12 +433,10 @@ static mm_status tower_text(mm_context *ctx, mmi_example_maker *m, const mmi_rec
 {
     const mm_model *model = m->model;
     const char *text = r->caption ? r->caption : r->text ? r->text : r->question;
-    size_t most = (size_t)m->task->max_tokens;
     const int32_t pad = mmi_tokenizer_special(model->tokenizer, MMI_SPECIAL_PAD);
 
     if (!text) return missing(ctx, r, "text");
-    if (model->info.context && (size_t)model->info.context < most) most = (size_t)model->info.context;
-    TRY(mmi_embedding_ids(ctx, model, text, most, &e->source));
+    TRY(mmi_embedding_ids(ctx, model, text, mmi_example_most_tokens(m), &e->source));
     while (model->info.pads_text && e->source.count < (size_t)model->info.context)
         if (mmi_ids_add(ctx, &e->source, pad >= 0 ? pad : (int32_t)model->info.pad_token)) return MM_E_NOMEM;
     return MM_OK;
@@ -475,7 +488,7 @@ static mm_status make(mm_context *ctx, mmi_example_maker *m, const mmi_record *r
     switch (m->task->objective.kind) {
     case MMI_OBJECTIVE_CAUSAL_LM: return plain_text(ctx, m, r, w);
     case MMI_OBJECTIVE_DISTILLATION:
-        if (r->message_count) return chat(ctx, m, r, media, n_media, w);
+        if (r->message_count) return chat(ctx, m, r, n_media, w);
         return r->answer ? answer(ctx, m, r, r->question, r->answer, media, n_media, e, w) : plain_text(ctx, m, r, w);
     case MMI_OBJECTIVE_MASKED_LM: return masked(ctx, m, r, key, w);
     case MMI_OBJECTIVE_SPAN_CORRUPTION: return spans(ctx, m, r, key, e);
@@ -485,7 +498,7 @@ static mm_status make(mm_context *ctx, mmi_example_maker *m, const mmi_record *r
     case MMI_OBJECTIVE_VQA:
         if (!r->question || !r->answer) return missing(ctx, r, r->question ? "answer" : "question");
         return answer(ctx, m, r, r->question, r->answer, media, n_media, e, w);
-    case MMI_OBJECTIVE_CHAT: return chat(ctx, m, r, media, n_media, w);
+    case MMI_OBJECTIVE_CHAT: return chat(ctx, m, r, n_media, w);
     case MMI_OBJECTIVE_DPO:
         if (!r->prompt || !r->chosen || !r->rejected) return missing(ctx, r, !r->prompt ? "prompt" : r->chosen ? "rejected" : "chosen");
         TRY(answer(ctx, m, r, r->prompt, r->chosen, media, n_media, e, &w[0]));

@@ -31,6 +31,23 @@ static void drop(mmi_step_graph *e)
     memset(e, 0, sizeof *e);
 }
 
+static int is_used(const mmi_io *io, const char *name)
+{
+    for (size_t i = 0; i < io->n_inputs; i++)
+        if (!strcmp(io->inputs[i].name, name)) return io->inputs[i].used;
+    return 0;
+}
+
+/* Of a model with several heads one need not look at all that an example has; but what says how the rest is to be read must not be passed over. */
+static int may_be_unused(const mmi_io *io, const char *name)
+{
+    static const char *const whole[] = {"input_ids", "pixel_values", "pixel_values_videos", "input_features"};
+
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (!strcmp(name, whole[i])) return 1;
+    return !strcmp(name, "attention_mask") && !is_used(io, "input_ids");
+}
+
 static mm_status build(mm_context *ctx, const mmi_step_graphs *s, const mmi_objective_spec *spec, const mm_tensor_map *batch, int trains, float scale,
                        mmi_step_graph *e)
 {
@@ -47,7 +64,8 @@ static mm_status build(mm_context *ctx, const mmi_step_graphs *s, const mmi_obje
     if (trains) mmi_graph_gradients(io->g, e->loss, scale, s->recompute);
     if ((st = mmi_graph_plan(io->g))) return st;
     for (size_t i = 0; i < e->feed.given; i++)
-        if (!io->inputs[i].used) return mmi_fail(ctx, MM_E_ARGUMENT, "%s does not take an input %s", s->model->class_name, io->inputs[i].name);
+        if (!io->inputs[i].used && !may_be_unused(io, io->inputs[i].name))
+            return mmi_fail(ctx, MM_E_ARGUMENT, "%s does not take an input %s", s->model->class_name, io->inputs[i].name);
     return MM_OK;
 }
 

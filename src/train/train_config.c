@@ -85,6 +85,18 @@ static mm_status object_of(const reader *r, const mmi_json_node *object, const c
     return mmi_fail(r->ctx, MM_E_FORMAT, "%s: %s must be an object", mmi_json_name(r->doc), key);
 }
 
+/* The first of a list of objects; NULL: absent or empty. */
+static mm_status list_of(const reader *r, const mmi_json_node *object, const char *key, const mmi_json_node **first)
+{
+    const mmi_json_node *list = mmi_json_get(object, key);
+
+    *first = mmi_json_first(list);
+    if (list && mmi_json_kind_of(list) != MMI_JSON_ARRAY) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: %s must be a list of objects", mmi_json_name(r->doc), key);
+    for (const mmi_json_node *n = *first; n; n = mmi_json_next(n))
+        if (mmi_json_kind_of(n) != MMI_JSON_OBJECT) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: %s must be a list of objects", mmi_json_name(r->doc), key);
+    return MM_OK;
+}
+
 static mm_status read_model(const reader *r, const mmi_json_node *root)
 {
     static const char *const keys[] = {"from", "config", "tokenizer", "processor", NULL};
@@ -99,6 +111,8 @@ static mm_status read_model(const reader *r, const mmi_json_node *root)
         return mmi_fail(r->ctx, MM_E_FORMAT, "%s: model has %s of \"from\" and \"config\", one of them is needed", mmi_json_name(r->doc), c->from ? "both" : "none");
     TRY(object_of(r, model, "processor", 0, &c->processor));
     tokenizer = mmi_json_get(model, "tokenizer");
+    if (c->from && (c->processor || tokenizer))
+        return mmi_fail(r->ctx, MM_E_FORMAT, "%s: %s is for a new model, one \"from\" a directory has its own", mmi_json_name(r->doc), tokenizer ? "tokenizer" : "processor");
     if (mmi_json_kind_of(tokenizer) != MMI_JSON_OBJECT) return path(r, model, "tokenizer", 0, &c->tokenizer);
     c->tokenizer_options = tokenizer;
     return MM_OK;
@@ -152,7 +166,8 @@ static mm_status read_optimizer(const reader *r, const mmi_json_node *root)
     if (item && (mmi_json_count(item) != 2 || !mmi_json_number(mmi_json_first(item), &o->beta1) || !mmi_json_number(mmi_json_next(mmi_json_first(item)), &o->beta2) ||
                  o->beta1 < 0 || o->beta1 >= 1 || o->beta2 < 0 || o->beta2 >= 1))
         return mmi_fail(r->ctx, MM_E_FORMAT, "%s: betas must be two numbers of 0 to less than 1", mmi_json_name(r->doc));
-    for (item = mmi_json_first(mmi_json_get(node, "groups")); item; item = mmi_json_next(item)) {
+    TRY(list_of(r, node, "groups", &item));
+    for (; item; item = mmi_json_next(item)) {
         mmi_train_group *g = &c->groups[c->n_groups];
         if (c->n_groups == MMI_TRAIN_GROUPS) return mmi_fail(r->ctx, MM_E_LIMIT, "%s: more than %d groups", mmi_json_name(r->doc), MMI_TRAIN_GROUPS);
         c->n_groups++;
@@ -231,7 +246,6 @@ static mm_status read_task(const reader *r, const mmi_json_node *node, mmi_train
     int64_t states[2] = {0, 0};
     int kind;
 
-    if (mmi_json_kind_of(node) != MMI_JSON_OBJECT) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: a task must be an object", mmi_json_name(r->doc));
     TRY(mmi_json_text(r->ctx, r->doc, node, "objective", 1, &objective));
     kind = mmi_objective_find(objective);
     if (kind < 0) return mmi_fail(r->ctx, MM_E_FORMAT, "%s: objective \"%.40s\" is not known", mmi_json_name(r->doc), objective);
@@ -280,8 +294,10 @@ static mm_status read_task(const reader *r, const mmi_json_node *node, mmi_train
 static mm_status read_tasks(const reader *r, const mmi_json_node *root)
 {
     mmi_train_config *c = r->c;
+    const mmi_json_node *n;
 
-    for (const mmi_json_node *n = mmi_json_first(mmi_json_get(root, "tasks")); n; n = mmi_json_next(n)) {
+    TRY(list_of(r, root, "tasks", &n));
+    for (; n; n = mmi_json_next(n)) {
         if (c->n_tasks == MMI_TRAIN_TASKS) return mmi_fail(r->ctx, MM_E_LIMIT, "%s: more than %d tasks", mmi_json_name(r->doc), MMI_TRAIN_TASKS);
         TRY(read_task(r, n, &c->tasks[c->n_tasks++]));
         for (size_t i = 0; i + 1 < c->n_tasks; i++)
@@ -323,7 +339,7 @@ static mm_status read_run(const reader *r, const mmi_json_node *root)
     TRY(integer(r, root, "evaluate_batches", 0, INT64_C(1) << 40, &c->evaluate_batches));
     TRY(integer(r, root, "save_every", 0, INT64_C(1) << 40, &c->save_every));
     TRY(integer(r, root, "keep", 1, 1000, &c->keep));
-    TRY(integer(r, root, "prefetch", 1, 64, &c->threads_ahead));
+    TRY(integer(r, root, "prefetch", 0, 64, &c->prefetch));
     TRY(read_model(r, root));
     TRY(read_lora(r, root));
     TRY(read_optimizer(r, root));
@@ -342,7 +358,7 @@ mm_status mmi_train_config_read(mm_context *ctx, const char *file, mmi_train_con
 {
     reader r = {ctx, c, NULL};
 
-    *c = (mmi_train_config){.batch_size = 32, .accumulate = 1, .master = MM_DTYPE_F32, .threads_ahead = 4, .lr = 1e-3, .weight_decay = 0.01,
+    *c = (mmi_train_config){.batch_size = 32, .accumulate = 1, .master = MM_DTYPE_F32, .prefetch = 4, .lr = 1e-3, .weight_decay = 0.01,
                             .log_every = 10, .keep = 2};
     c->directory = directory_of(ctx, file);
     if (!c->directory) return MM_E_NOMEM;

@@ -48,7 +48,7 @@ typedef struct {
     double clip_norm;      /* 0: none */
     int32_t master;        /* MM_DTYPE_F32 or BF16 */
     int recompute;         /* activation checkpointing */
-    int64_t threads_ahead; /* batches that are prepared ahead */
+    int64_t prefetch; /* batches that are prepared ahead; 0: each when it is its turn, without a thread */
 
     char *from;            /* a model to go on from; NULL: config */
     const mmi_json_node *model_config, *processor;

@@ -80,6 +80,24 @@ static mm_status open_tasks(mm_trainer *t)
     return mmi_task_order_create(t->ctx, ratios, t->config.n_tasks, &t->order);
 }
 
+static void count_tie(void *arg, const mmi_weight *a, const mmi_weight *b)
+{
+    (void)a;
+    (void)b;
+    ++*(size_t *)arg;
+}
+
+/* The penalty of soft sharing needs trunks that are shared so, and their weights as they are. */
+static mm_status check_sharing(const mm_trainer *t)
+{
+    size_t ties = 0;
+
+    if (t->config.sharing_penalty <= 0) return MM_OK;
+    if (t->config.master != MM_DTYPE_F32) return mmi_fail(t->ctx, MM_E_UNSUPPORTED, "sharing_penalty with weights in bf16");
+    mmi_composite_ties(t->model, count_tie, &ties);
+    return ties ? MM_OK : mmi_fail(t->ctx, MM_E_ARGUMENT, "sharing_penalty: %s has no trunks that a penalty ties", t->model->class_name);
+}
+
 /* Steps in which every example comes up `epochs` times, or as often on average where ratios say otherwise. */
 static uint64_t steps_of(const mm_trainer *t)
 {
@@ -97,11 +115,13 @@ static mm_status begin(mm_trainer *t, const char *path)
     TRY(mmi_run_model_open(t->ctx, &t->config, &t->model));
     if (t->config.lora) TRY(add_adapter(t));
     TRY(choose_parameters(t));
+    TRY(check_sharing(t));
     TRY(mmi_optimizer_create(t->ctx, &t->config.optimizer, t->parameters.list, t->parameters.count, &t->optimizer));
     TRY(open_tasks(t));
     t->graphs.model = t->model;
     t->graphs.recompute = t->config.recompute;
     t->report.loss = t->report.gradient_norm = NAN;
+    t->stage = MMI_STEP_DONE;
     t->steps = t->config.schedule.total_steps = steps_of(t);
     return MM_OK;
 }
@@ -146,6 +166,25 @@ mm_status mmi_trainer_resume(mm_trainer *t)
     TRY(mmi_checkpoint_find(t->ctx, t->config.output, &step));
     TRY(mmi_checkpoint_read(t->ctx, t->config.output, step, &t->parameters, t->optimizer));
     t->step = step;
+    t->stage = step >= t->steps ? MMI_STEP_SAVE : MMI_STEP_DONE; /* a process may have been killed before it saved */
+    t->claimed = 1;
+    return MM_OK;
+}
+
+/* Two runs in one folder would drop each other's checkpoints. */
+static mm_status claim(mm_trainer *t)
+{
+    uint64_t step = 0;
+    mm_status st;
+
+    if (t->claimed) return MM_OK;
+    TRY(mmi_file_make_directory(t->ctx, t->config.output));
+    st = mmi_checkpoint_find(t->ctx, t->config.output, &step);
+    if (!st)
+        return mmi_fail(t->ctx, MM_E_STATE, "%s holds checkpoints of an earlier run, up to step %llu: resume it, or remove them to begin anew", t->config.output,
+                        (unsigned long long)step);
+    if (st != MM_E_NOT_FOUND) return st;
+    t->claimed = 1;
     return MM_OK;
 }
 
@@ -179,11 +218,11 @@ static void drop_batch(void *arg, void *batch)
 static mm_status start(mm_trainer *t)
 {
     const uint64_t each = (uint64_t)t->config.accumulate;
-    const mmi_prefetch_spec spec = {make_batch, drop_batch, t, t->step * each, t->steps * each, (size_t)t->config.threads_ahead};
+    const mmi_prefetch_spec spec = {make_batch, drop_batch, t, t->step * each, t->steps * each, (size_t)t->config.prefetch};
 
-    TRY(mmi_file_make_directory(t->ctx, t->config.output));
+    TRY(claim(t));
     if (!t->log) TRY(mmi_training_log_open(t->ctx, t->config.output, t->step, &t->log));
-    if (!t->prefetch) TRY(mmi_prefetch_create(t->ctx, &spec, &t->prefetch));
+    if (!t->prefetch && t->step < t->steps) TRY(mmi_prefetch_create(t->ctx, &spec, &t->prefetch));
     t->began = now();
     t->samples = 0;
     return MM_OK;
@@ -196,7 +235,7 @@ static void tie(void *arg, const mmi_weight *a, const mmi_weight *b)
 {
     const float pull = *(const float *)arg, *x = a->data, *y = b->data;
 
-    for (size_t i = 0; i < a->rows * a->cols && a->gradient && b->gradient && a->dtype == MM_DTYPE_F32; i++) {
+    for (size_t i = 0; i < a->rows * a->cols && a->gradient && b->gradient; i++) {
         a->gradient[i] += pull * (x[i] - y[i]);
         b->gradient[i] -= pull * (x[i] - y[i]);
     }
@@ -208,7 +247,7 @@ static void tie_trunks(mm_trainer *t)
     if (pull > 0) mmi_composite_ties(t->model, tie, &pull);
 }
 
-static mm_status run_batch(mm_trainer *t)
+static mm_status run_batch(mm_trainer *t, mmi_step_report *r)
 {
     void *taken = NULL;
     mmi_step_result result;
@@ -223,9 +262,9 @@ static mm_status run_batch(mm_trainer *t)
     if (!st && !isfinite(result.loss))
         st = mmi_fail(t->ctx, MM_E_OVERFLOW, "step %llu: the loss of task %s is %g", (unsigned long long)t->step + 1, task->name, (double)result.loss);
     if (!st) {
-        t->report.loss += task->weight * (double)result.loss / (double)t->config.accumulate;
-        t->report.task_loss[b->task] += (double)result.loss;
-        t->report.task_batches[b->task]++;
+        r->loss += task->weight * (double)result.loss / (double)t->config.accumulate;
+        r->task_loss[b->task] += (double)result.loss;
+        r->task_batches[b->task]++;
         t->samples += b->samples;
     }
     drop_batch(t, b);
@@ -235,31 +274,28 @@ static mm_status run_batch(mm_trainer *t)
 /* A step that fails before its end leaves the weights as they were; its batches are made again when it is tried again. */
 static mm_status step(mm_trainer *t)
 {
-    mmi_step_report *r = &t->report;
     const double each = 1 / (double)t->config.accumulate;
+    mmi_step_report r = {0};
     mm_status st = MM_OK;
 
-    r->loss = 0;
-    memset(r->task_loss, 0, sizeof r->task_loss);
-    memset(r->task_batches, 0, sizeof r->task_batches);
     mmi_parameters_zero_gradients(&t->parameters);
-    for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t);
+    for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t, &r);
+    if (!st) tie_trunks(t);
+    if (!st) st = mmi_gradient_norm(t->ctx, t->parameters.list, t->parameters.count, each, t->step + 1, &r.gradient_norm);
     if (!st) {
-        tie_trunks(t);
-        st = mmi_gradient_norm(t->ctx, t->parameters.list, t->parameters.count, each, t->step + 1, &r->gradient_norm);
-    }
-    if (!st) {
-        const double clip = t->config.clip_norm > 0 ? mmi_gradient_clip(r->gradient_norm, t->config.clip_norm) : 1;
-        r->learning_rate = t->config.lr * mmi_schedule_factor(&t->config.schedule, t->step);
-        st = mmi_optimizer_step(t->ctx, t->optimizer, t->step + 1, r->learning_rate, (float)(each * clip));
+        const double clip = t->config.clip_norm > 0 ? mmi_gradient_clip(r.gradient_norm, t->config.clip_norm) : 1;
+        r.learning_rate = t->config.lr * mmi_schedule_factor(&t->config.schedule, t->step);
+        st = mmi_optimizer_step(t->ctx, t->optimizer, t->step + 1, r.learning_rate, (float)(each * clip));
     }
     if (st) {
         mmi_prefetch_destroy(t->prefetch);
         t->prefetch = NULL;
         return st;
     }
+    r.samples_per_second = (double)t->samples / fmax(now() - t->began, 1e-9);
+    t->report = r;
     t->step++;
-    r->samples_per_second = (double)t->samples / fmax(now() - t->began, 1e-9);
+    t->stage = MMI_STEP_LOG;
     return MM_OK;
 }
 
@@ -304,40 +340,70 @@ static int has_validation(const mm_trainer *t)
     return 0;
 }
 
-static int due(int64_t every, uint64_t step) { return every && step % (uint64_t)every == 0; }
+static int due(const mm_trainer *t, int64_t every) { return t->step == t->steps || (every && t->step % (uint64_t)every == 0); }
+
+/* What is due behind the last step. Where it fails the next run tries it again. */
+static mm_status finish_step(mm_trainer *t)
+{
+    const mmi_train_config *c = &t->config;
+
+    for (; t->stage < MMI_STEP_DONE; t->stage++) {
+        mm_status st = MM_OK;
+        switch (t->stage) {
+        case MMI_STEP_LOG:
+            if (t->step == 1 || due(t, c->log_every)) st = log_step(t);
+            break;
+        case MMI_STEP_EVALUATE:
+            if (has_validation(t) && due(t, c->evaluate_every)) st = log_evaluation(t);
+            break;
+        case MMI_STEP_CHECKPOINT:
+            if (due(t, c->save_every)) st = mmi_trainer_checkpoint(t);
+            break;
+        case MMI_STEP_SAVE:
+            if (t->step >= t->steps) st = mmi_trainer_save(t, c->output);
+            break;
+        case MMI_STEP_DONE: break;
+        }
+        if (st) return st;
+    }
+    return MM_OK;
+}
 
 mm_status mmi_trainer_run(mm_trainer *t, int64_t steps, int (*callback)(void *user, mm_trainer *t), void *user)
 {
-    const mmi_train_config *c = &t->config;
-    const uint64_t end = steps && (uint64_t)steps < t->steps - t->step ? t->step + (uint64_t)steps : t->steps;
+    const uint64_t left = t->step < t->steps ? t->steps - t->step : 0, end = t->step + (steps && (uint64_t)steps < left ? (uint64_t)steps : left);
+    int stop = 0;
 
-    if (t->step >= t->steps) return MM_OK;
+    if (!left && t->stage == MMI_STEP_DONE) return MM_OK;
     TRY(start(t));
-    while (t->step < end) {
-        int stop;
+    TRY(finish_step(t));
+    while (t->step < end && !stop) {
         TRY(step(t));
-        if (due(c->log_every, t->step) || t->step == 1 || t->step == t->steps) TRY(log_step(t));
-        TRY(mmi_check_cancel(t->ctx));
         stop = callback && callback(user, t);
-        if (has_validation(t) && (due(c->evaluate_every, t->step) || t->step == t->steps)) TRY(log_evaluation(t));
-        if (due(c->save_every, t->step) || t->step == t->steps) TRY(mmi_trainer_checkpoint(t));
-        if (stop) return MM_OK;
+        TRY(finish_step(t));
     }
-    return t->step == t->steps ? mmi_trainer_save(t, c->output) : MM_OK;
+    return MM_OK;
 }
 
 mm_status mmi_trainer_checkpoint(mm_trainer *t)
 {
-    TRY(mmi_file_make_directory(t->ctx, t->config.output));
+    TRY(claim(t));
     return mmi_checkpoint_write(t->ctx, t->config.output, t->step, &t->parameters, t->optimizer, (size_t)t->config.keep);
 }
 
 mm_status mmi_trainer_save(mm_trainer *t, const char *directory)
 {
-    TRY(mmi_file_make_directory(t->ctx, directory));
-    if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
-    if (t->parameters.count > 2 * t->model->adapter->n_pairs) TRY(mmi_model_save(t->ctx, t->model->base, directory, MM_SAVE_AS_IS)); /* what was trained beside it */
-    return mmi_adapter_save(t->ctx, t->model, directory);
+    const mmi_adapter *a = t->model->adapter;
+    char *base;
+    mm_status st;
+
+    if (!a) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
+    TRY(mmi_adapter_save(t->ctx, t->model, directory));
+    if (t->parameters.count <= 2 * a->n_pairs) return MM_OK;
+    base = mmi_file_join(t->ctx, directory, "base"); /* weights of its own were trained too */
+    st = base ? mmi_model_save(t->ctx, t->model->base, base, MM_SAVE_AS_IS) : MM_E_NOMEM;
+    mmi_free(base);
+    return st;
 }
 
 /* Measuring. */

@@ -16,12 +16,15 @@
 
 /* What the last step came to. */
 typedef struct {
-    double loss;                   /* mean of its batches' losses, each times its task's weight */
+    double loss;                   /* mean of its batches' losses, each times its task's weight; NaN before the first step */
     double task_loss[MMI_TRAIN_TASKS]; /* sum over the step's batches of a task */
     size_t task_batches[MMI_TRAIN_TASKS];
     double gradient_norm, learning_rate;
-    double samples_per_second;     /* since the run began or went on */
+    double samples_per_second;     /* since mmi_trainer_run was called */
 } mmi_step_report;
+
+/* What comes behind a step, in this order. */
+typedef enum { MMI_STEP_LOG, MMI_STEP_EVALUATE, MMI_STEP_CHECKPOINT, MMI_STEP_SAVE, MMI_STEP_DONE } mmi_step_stage;
 
 struct mm_trainer {
     mm_context *ctx;
@@ -35,9 +38,11 @@ struct mm_trainer {
     mmi_prefetch *prefetch;
     mmi_step_graphs graphs;
     uint64_t step, steps; /* done, and in all */
+    mmi_step_stage stage; /* of the last step: what is still to be done behind it */
     mmi_step_report report;
     double began;         /* of this part of the run, seconds of a clock that only goes forward */
     size_t samples;       /* since */
+    int claimed;          /* the output folder holds no other run's checkpoints */
     mmi_training_log *log; /* opened with the first step */
 };
 

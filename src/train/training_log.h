@@ -1,5 +1,5 @@
-/* log.jsonl of a run: a JSON object a line, one for each step that is logged and each evaluation. What a killed process wrote of a line, and
- * what it logged behind the checkpoint that a run goes on from, is dropped then. SPDX-License-Identifier: MIT */
+/* log.jsonl of a run: a JSON object a line, one for each step that is logged and each evaluation. What a process that was killed wrote of a line, and
+ * what it logged behind the checkpoint that a run goes on from, goes when the log is opened again. SPDX-License-Identifier: MIT */
 #ifndef MMI_TRAINING_LOG_H
 #define MMI_TRAINING_LOG_H
 
