@@ -172,6 +172,14 @@ static mmi_value b_tiles(mmi_graph *g, const mmi_value *x) /* parts that cover t
     return mmi_mul(g, mmi_contiguous(g, a), mmi_contiguous(g, b));
 }
 static mmi_value b_repeat(mmi_graph *g, const mmi_value *x) { return mmi_contiguous(g, mmi_repeat(g, x[0], 1, 3)); }
+static mmi_value b_add_repeat(mmi_graph *g, const mmi_value *x) { return mmi_add(g, mmi_repeat(g, x[0], 1, 3), x[1]); }
+static mmi_value b_linear_repeat(mmi_graph *g, const mmi_value *x) { return mmi_linear(g, mmi_repeat(g, x[0], 1, 6), x[1], 0, MMI_ACT_NONE); }
+static mmi_value b_mean_beside(mmi_graph *g, const mmi_value *x) /* what the mean gives back is repeated rows, to be added to the product's */
+{
+    mmi_value both[2] = {mmi_reshape(g, mmi_mul(g, x[0], x[0]), 1, S(24)), 0};
+    both[1] = mmi_reshape(g, mmi_mean(g, x[0]), 1, S(8));
+    return mmi_concat(g, 0, both, 2);
+}
 static mmi_value b_concat(mmi_graph *g, const mmi_value *x) { return mmi_concat(g, 1, x, 3); }
 static mmi_value b_lookup(mmi_graph *g, const mmi_value *x) { return mmi_lookup_from(g, ids(g, 2, S(2, 3), I(0, 3, 0, 1, 1, 0)), x[0], 1); }
 static mmi_value b_merge_rows(mmi_graph *g, const mmi_value *x) { return mmi_merge_rows(g, x[0], ids(g, 2, S(2, 3), I(7, 9, 9, 9, 1, 2)), 9, x[1], "rows"); }
@@ -253,6 +261,10 @@ static const op_case cases[] = {
     {"overlapping slices", {{2, {2, 4}}}, 0, b_slices, 0},
     {"slices that cover", {{2, {3, 8}}}, 0, b_tiles, 0},
     {"repeat", {{3, {2, 1, 4}}}, 0, b_repeat, 0},
+    {"add to what is repeated", {{3, {2, 1, 4}}, {3, {2, 3, 4}}}, 0, b_add_repeat, 0},
+    {"add to one repeated", {{3, {1, 1, 4}}, {3, {1, 3, 4}}}, 0, b_add_repeat, 0},
+    {"linear of one repeated", {{3, {1, 1, 4}}, {2, {3, 4}}}, 2, b_linear_repeat, 0},
+    {"mean beside a product", {{3, {2, 3, 4}}}, 0, b_mean_beside, 0},
     {"concat", {{3, {2, 3, 4}}, {3, {1, 2, 4}}, {3, {2, 1, 4}}}, 0, b_concat, 0},
     {"lookup", {{2, {5, 130}}}, 1, b_lookup, 0},
     {"merge rows", {{3, {2, 3, 4}}, {2, {3, 4}}}, 0, b_merge_rows, 0},
