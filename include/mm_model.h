@@ -88,8 +88,9 @@ MM_API mm_status mm_model_create(mm_context *ctx, const char *config_json, int64
  *   dtype      of the weights: MM_SAVE_AS_IS, each in the type that it came in (F32 of a new model), MM_DTYPE_F32, MM_DTYPE_F16 or MM_DTYPE_BF16.
  *              Where config.json names a type, it names this one
  *
- * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (a GGUF file, or weights that are quantized; the message names one), MM_E_NOT_FOUND (the directory that
- * the model came from is gone), MM_E_IO (the message names the file and the reason, such as a full disk), MM_E_NOMEM or MM_E_CANCELLED.
+ * Returns MM_OK, MM_E_ARGUMENT, MM_E_UNSUPPORTED (a GGUF file, an adapter that is not merged, or weights that are quantized; the message names
+ * one), MM_E_NOT_FOUND (the directory that the model came from is gone), MM_E_IO (the message names the file and the reason, such as a full disk),
+ * MM_E_NOMEM or MM_E_CANCELLED.
  * Threads: one call per ctx at a time. Since 0.2. */
 enum { MM_SAVE_AS_IS = -1 };
 MM_API mm_status mm_model_save(const mm_model *model, mm_context *ctx, const char *directory, int32_t dtype);

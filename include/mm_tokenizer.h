@@ -109,6 +109,75 @@ MM_API mm_status mm_token_decoder_push(mm_token_decoder *decoder, mm_context *ct
 /* The text that was still held back; the decoder then begins anew. Since 0.1. */
 MM_API mm_status mm_token_decoder_finish(mm_token_decoder *decoder, mm_context *ctx, char **text, size_t *size);
 
+/* Training a tokenizer on texts. The trainer counts the words of each text as it comes, and needs memory for the different words alone. What it
+ * learns is what the trainers of the `tokenizers` package learn from the same texts; where those leave the order of equals to chance it goes by
+ * code point. It hangs on the context it was created with: it must be destroyed before the context, and both serve one thread at a time. */
+typedef struct mm_tokenizer_trainer mm_tokenizer_trainer;
+
+/* `out` receives the trainer; the caller destroys it; NULL after a failure. MM_OK, MM_E_ARGUMENT or MM_E_NOMEM. Since 0.2. */
+MM_API mm_status mm_tokenizer_trainer_create(mm_context *ctx, mm_tokenizer_trainer **out);
+MM_API void mm_tokenizer_trainer_destroy(mm_tokenizer_trainer *trainer); /* NULL allowed */
+
+/* Options, set one by one. */
+enum {
+    MM_TOKENIZER_TRAINER_MODEL = 1,            /* i64, MM_TOKENIZER_*: default MM_TOKENIZER_BPE; like the three marked (*) only before the first text */
+    MM_TOKENIZER_TRAINER_VOCAB_SIZE = 2,       /* i64, 1..16777216: tokens wanted, special ones included; default 8000. There are fewer when the texts
+                                                * give no more, and more when that many characters occur (BPE, WordPiece) */
+    MM_TOKENIZER_TRAINER_MIN_FREQUENCY = 3,    /* i64, 0..: times that two tokens must stand side by side to be joined (BPE, WordPiece); default 0 */
+    MM_TOKENIZER_TRAINER_LIMIT_ALPHABET = 4,   /* i64, 0..: characters that become tokens, the most frequent ones (BPE, WordPiece); 0 (default): all */
+    MM_TOKENIZER_TRAINER_MAX_PIECE_LENGTH = 5, /* i64, 0..255: characters of a token (Unigram; 0 (default) means 16), or that two tokens together must
+                                                * have fewer of to be joined, but for single characters (BPE, WordPiece; 0: no bound) */
+    MM_TOKENIZER_TRAINER_NORMALIZATION = 6,    /* i64, MM_NORMALIZATION_*: default MM_NORMALIZATION_NONE (*) */
+    MM_TOKENIZER_TRAINER_LOWERCASE = 7,        /* i64, 0 (default) or 1: capital letters become small ones (*) */
+    MM_TOKENIZER_TRAINER_PRE_TOKENIZER = 8,    /* i64, MM_PRE_TOKENIZER_*: default what suits the model (*) */
+
+    /* Special tokens get the first ids, in the order in which they are set; texts are not searched for them. A token may be set more than once. */
+    MM_TOKENIZER_TRAINER_SPECIAL_TOKEN = 50,   /* str: one without a role */
+    MM_TOKENIZER_TRAINER_BOS_TOKEN = 51,       /* str: one with the role MM_TOKEN_BOS, and so on in the order of MM_TOKEN_* */
+    MM_TOKENIZER_TRAINER_EOS_TOKEN = 52,
+    MM_TOKENIZER_TRAINER_PAD_TOKEN = 53,
+    MM_TOKENIZER_TRAINER_UNK_TOKEN = 54,       /* stands for characters without a token. WordPiece and Unigram need one: default "[UNK]" and "<unk>" */
+    MM_TOKENIZER_TRAINER_CLS_TOKEN = 55,       /* with a SEP_TOKEN, encoding puts both around texts as BERT does */
+    MM_TOKENIZER_TRAINER_SEP_TOKEN = 56,
+    MM_TOKENIZER_TRAINER_MASK_TOKEN = 57
+};
+enum {
+    MM_TOKENIZER_BPE = 0,        /* Sennrich et al. 2016, arXiv:1508.07909 */
+    MM_TOKENIZER_WORD_PIECE = 1, /* BERT's: Devlin et al. 2018, arXiv:1810.04805 */
+    MM_TOKENIZER_UNIGRAM = 2     /* Kudo 2018, arXiv:1804.10959 */
+};
+enum { MM_NORMALIZATION_NONE = 0, MM_NORMALIZATION_NFC = 1, MM_NORMALIZATION_NFKC = 2 };
+enum {
+    MM_PRE_TOKENIZER_DEFAULT = 0,    /* BPE: BYTE_LEVEL, WordPiece: BERT, Unigram: METASPACE */
+    MM_PRE_TOKENIZER_BYTE_LEVEL = 1, /* GPT-2's words, spelled in 256 characters that stand for bytes and all become tokens: no text is unknown */
+    MM_PRE_TOKENIZER_METASPACE = 2,  /* SentencePiece's words, each with U+2581 in place of the space before it */
+    MM_PRE_TOKENIZER_WHITESPACE = 3, /* runs of letters and digits, and runs of other characters; white space is lost */
+    MM_PRE_TOKENIZER_BERT = 4        /* what stands between white space, punctuation marks each alone; white space is lost */
+};
+
+/* MM_OK; MM_E_ARGUMENT for an unknown option or a value out of bounds, with a message that names both; MM_E_STATE for a change of one marked (*)
+ * after the first text; MM_E_NOMEM. A special token is valid UTF-8 of 1 to 1024 bytes, and copied. Since 0.2. */
+MM_API mm_status mm_tokenizer_trainer_set_i64(mm_tokenizer_trainer *trainer, int32_t option, int64_t value);
+MM_API mm_status mm_tokenizer_trainer_set_str(mm_tokenizer_trainer *trainer, int32_t option, const char *value);
+
+/* Learn from a text: `size` bytes of UTF-8, borrowed for the call. U+0000 in it becomes no token, but with BYTE_LEVEL.
+ * Returns as mm_tokenizer_encode; after a failure part of the text may have been counted. Since 0.2. */
+MM_API mm_status mm_tokenizer_trainer_add_text(mm_tokenizer_trainer *trainer, const char *text, size_t size);
+
+/* Learn from a text file: each line with its line feed is a text. As mm_tokenizer_trainer_add_text, and MM_E_NOT_FOUND or MM_E_IO. Since 0.2. */
+MM_API mm_status mm_tokenizer_trainer_add_file(mm_tokenizer_trainer *trainer, const char *path);
+
+/* Make a tokenizer of what was added; more may be added, or options set, and another one made.
+ *
+ *   directory  receives tokenizer.json and tokenizer_config.json, which mm_tokenizer_open, `tokenizers` and transformers open; it is made when it is
+ *              missing; NULL: nothing is written
+ *   out        receives the tokenizer, reference count 1; NULL after a failure; may itself be NULL
+ *
+ * Returns MM_OK; MM_E_STATE (no text had a word); MM_E_ARGUMENT (WordPiece with BYTE_LEVEL or METASPACE; MIN_FREQUENCY or LIMIT_ALPHABET for
+ * Unigram; VOCAB_SIZE smaller than special tokens and, for Unigram, characters together); MM_E_LIMIT; MM_E_IO (a file that is there already is then as
+ * it was); MM_E_CANCELLED; MM_E_NOMEM. Since 0.2. */
+MM_API mm_status mm_tokenizer_trainer_train(mm_tokenizer_trainer *trainer, const char *directory, mm_tokenizer **out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,6 +3,7 @@
 
 #include "tokenizer.h"
 #include "tokenizer_file.h"
+#include "tokenizer_trainer.h"
 
 _Static_assert((int)MM_TOKEN_BOS == (int)MMI_SPECIAL_BOS && (int)MM_TOKEN_EOS == (int)MMI_SPECIAL_EOS && (int)MM_TOKEN_PAD == (int)MMI_SPECIAL_PAD &&
                    (int)MM_TOKEN_UNK == (int)MMI_SPECIAL_UNK && (int)MM_TOKEN_CLS == (int)MMI_SPECIAL_CLS &&
@@ -155,4 +156,46 @@ mm_status mm_token_decoder_finish(mm_token_decoder *d, mm_context *ctx, char **t
     if (!ctx) return MM_E_ARGUMENT;
     if (!d || !text || !size) return null_argument(ctx, "mm_token_decoder_finish");
     return return_text(ctx, mmi_token_decoder_finish(ctx, d, &out), &out, text, size);
+}
+
+mm_status mm_tokenizer_trainer_create(mm_context *ctx, mm_tokenizer_trainer **out)
+{
+    if (out) *out = NULL;
+    if (!ctx) return MM_E_ARGUMENT;
+    if (!out) return null_argument(ctx, "mm_tokenizer_trainer_create");
+    return mmi_tokenizer_trainer_create(ctx, out);
+}
+
+void mm_tokenizer_trainer_destroy(mm_tokenizer_trainer *t) { mmi_tokenizer_trainer_destroy(t); }
+
+mm_status mm_tokenizer_trainer_set_i64(mm_tokenizer_trainer *t, int32_t option, int64_t value)
+{
+    return t ? mmi_tokenizer_trainer_set_i64(t, option, value) : MM_E_ARGUMENT;
+}
+
+mm_status mm_tokenizer_trainer_set_str(mm_tokenizer_trainer *t, int32_t option, const char *value)
+{
+    if (!t) return MM_E_ARGUMENT;
+    if (!value) return null_argument(mmi_tokenizer_trainer_context(t), "mm_tokenizer_trainer_set_str");
+    return mmi_tokenizer_trainer_set_str(t, option, value);
+}
+
+mm_status mm_tokenizer_trainer_add_text(mm_tokenizer_trainer *t, const char *text, size_t size)
+{
+    if (!t) return MM_E_ARGUMENT;
+    if (!text && size) return null_argument(mmi_tokenizer_trainer_context(t), "mm_tokenizer_trainer_add_text");
+    return mmi_tokenizer_trainer_add_text(t, text ? text : "", size);
+}
+
+mm_status mm_tokenizer_trainer_add_file(mm_tokenizer_trainer *t, const char *path)
+{
+    if (!t) return MM_E_ARGUMENT;
+    if (!path) return null_argument(mmi_tokenizer_trainer_context(t), "mm_tokenizer_trainer_add_file");
+    return mmi_tokenizer_trainer_add_file(t, path);
+}
+
+mm_status mm_tokenizer_trainer_train(mm_tokenizer_trainer *t, const char *directory, mm_tokenizer **out)
+{
+    if (out) *out = NULL;
+    return t ? mmi_tokenizer_trainer_train(t, directory, out) : MM_E_ARGUMENT;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -276,6 +277,12 @@ mm_status mmi_file_write(mm_context *ctx, const char *path, const mmi_file_piece
     if (!st) st = mmi_file_finish(ctx, &w);
     mmi_file_abandon(&w);
     return st;
+}
+
+char *mmi_file_absolute(mm_context *ctx, const char *path)
+{
+    char resolved[PATH_MAX];
+    return realpath(path, resolved) ? mmi_strdup(ctx, resolved) : NULL;
 }
 
 int mmi_file_exists(const char *path)

@@ -48,6 +48,8 @@ int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);
 /* Make a directory, which may be there already; those above it must be. */
 mm_status mmi_file_make_directory(mm_context *ctx, const char *path);
+/* From the root and without links, to be freed with mmi_free; NULL where there is no such file, or when out of memory. */
+char *mmi_file_absolute(mm_context *ctx, const char *path);
 /* directory + "/" + name, to be freed with mmi_free; NULL when out of memory. */
 char *mmi_file_join(mm_context *ctx, const char *directory, const char *name);
 /* Nonzero for a name that cannot lead out of its folder: not empty, no slash or backslash, neither "." nor "..". */

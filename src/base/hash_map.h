@@ -12,7 +12,7 @@ typedef struct {
     struct mmi_hash_slot *slots;
     size_t capacity; /* a power of two, or 0 */
     size_t count;
-    char *keys;
+    char *keys; /* one behind the other, in the order in which they were first put */
     size_t keys_size, keys_capacity;
     uint64_t seed;
 } mmi_hash_map;

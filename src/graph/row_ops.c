@@ -51,7 +51,7 @@ static mmi_node *row_node(mmi_graph *g, const mmi_op *op, mmi_value *in, size_t 
     if (!mmi_graph_rows(g, in[0], &rows, &c, &stride)) in[0] = mmi_contiguous(g, in[0]);
     if (g->status) return NULL;
     v = mmi_graph_look(g, in[0]);
-    if (v->dtype != MM_DTYPE_F32 || v->rank < 1) {
+    if (v->dtype != MM_DTYPE_F32 || v->rank < (cols >= 0)) {
         mmi_graph_fail(g, MM_E_SHAPE, "%s needs rows of f32", op->name);
         return NULL;
     }
@@ -117,7 +117,7 @@ static mmi_value binary(mmi_graph *g, const mmi_op *op, mmi_value a, mmi_value b
     if (g->status) return 0;
     va = mmi_graph_look(g, a);
     vb = mmi_graph_look(g, in[1]);
-    fits = vb->rank >= 1 && vb->rank <= va->rank && va->dtype == MM_DTYPE_F32 && vb->dtype == MM_DTYPE_F32;
+    fits = (vb->rank >= 1 || !va->rank) && vb->rank <= va->rank && va->dtype == MM_DTYPE_F32 && vb->dtype == MM_DTYPE_F32;
     for (int32_t d = 1; fits && d <= vb->rank; d++) {
         int64_t m = vb->shape[vb->rank - d];
         fits = m == va->shape[va->rank - d] || (m == 1 && d == vb->rank && d > 1);
@@ -263,7 +263,7 @@ static const mmi_op rms_norm_op = {"rms_norm", run_rms_norm, NULL, 1, rms_norm_g
 static int vector_fits(const mmi_graph *g, mmi_value w, mmi_value x)
 {
     const mmi_value_info *v = mmi_graph_look(g, w), *i = mmi_graph_look(g, x);
-    return !w || (v->dtype == MM_DTYPE_F32 && v->rank == 1 && v->shape[0] == i->shape[i->rank - 1]);
+    return i->rank && (!w || (v->dtype == MM_DTYPE_F32 && v->rank == 1 && v->shape[0] == i->shape[i->rank - 1]));
 }
 
 mmi_value mmi_layer_norm(mmi_graph *g, mmi_value x, mmi_value w, mmi_value b, float eps)

@@ -6,7 +6,7 @@
 #include "graph.h"
 #include "kernels.h"
 
-/* a + b and a * b; b has a's shape, or the shape of a's last dimensions and is repeated over the others. A vector weight
+/* a + b and a * b; b has a's shape (scalars too), or the shape of a's last dimensions and is repeated over the others. A vector weight
  * may stand for b. */
 mmi_value mmi_add(mmi_graph *g, mmi_value a, mmi_value b);
 mmi_value mmi_mul(mmi_graph *g, mmi_value a, mmi_value b);

@@ -315,6 +315,7 @@ static mm_status merge_weight(mm_context *ctx, const mmi_weight *adapted, mmi_we
     merged.packed = NULL;
     st = mmi_weight_adopt(ctx, &merged, j.out, w->rows * w->cols * j.element, w->packed != NULL, &in_place);
     if (st) goto cleanup;
+    merged.stored = w->stored;
     if (in_place) {
         merged.data_owned = 1;
         j.out = NULL;

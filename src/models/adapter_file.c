@@ -183,9 +183,10 @@ static mm_status check_copy(mm_context *ctx, const adapter_file *f, const mmi_sa
 /* Row of the weight for each of peft's, where the base's file orders the rows of a head for interleaved rotation. */
 static size_t base_row(const mmi_adapter_pair *p, size_t row)
 {
-    size_t dim = p->owner->info.kv.dim, i = row % dim;
+    size_t dim = p->owner->info.kv.dim, i;
 
     if (!p->owner->arch->gguf_interleaved || strcmp(p->owner->format, "gguf") || !(p->place.row->flags & MMI_ROW_ROTATED)) return row;
+    i = row % dim;
     return row - i + (i < dim / 2 ? 2 * i : 2 * (i - dim / 2) + 1);
 }
 

@@ -197,7 +197,11 @@ static mm_status open_part(mm_context *ctx, mm_model *m, size_t index, const mmi
     if (!st && !*from) st = mmi_fail(ctx, MM_E_FORMAT, "%s: \"from\" names nothing", mmi_json_name(own));
     if (!st && mmi_text_format(ctx, &path, "%s%s%s", base, *base ? "/" : "", from)) st = MM_E_NOMEM;
     if (!st) st = open_path(ctx, path.data, &how, &m->parts[index]);
-    if (!st) m->parts[index]->part = how.as;
+    if (!st) {
+        m->parts[index]->part = how.as;
+        m->parts[index]->borrowed = !how.bare;
+        if (!how.bare) st = mmi_weights_name_part(ctx, m->parts[index]);
+    }
     mmi_text_clear(&path);
     return st;
 }

@@ -176,6 +176,8 @@ struct mm_model {
     const mmi_weight_row *table;           /* the weight table: its architecture's, or one that its configuration made */
     size_t table_rows;
     mmi_arena own;                         /* of such a table, and of what else the configuration named */
+    int borrowed;                          /* of a part: its weights are another checkpoint's */
+    int changed;                           /* a trainer has its weights, or some of them */
     int part_tied;                         /* of a part: the whole's configuration ties its head to its embeddings */
     char *class_name;        /* from config.json or general.architecture */
     char *path;

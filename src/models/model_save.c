@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "adapter.h"
 #include "dtype.h"
 #include "file.h"
 #include "safetensors_writer.h"
@@ -21,6 +22,9 @@ typedef struct {
     source *sources;
     size_t count, tensor_capacity, source_capacity;
 } listing;
+
+/* A part whose weights are another checkpoint's, and were left alone, stays there. */
+static int is_written(const mm_model *part) { return part && (!part->borrowed || part->changed); }
 
 static void clear(listing *l)
 {
@@ -47,7 +51,8 @@ static mm_status list_weights(mm_context *ctx, const mm_model *m, int32_t dtype,
         t->bytes = w->rows * w->cols * mmi_dtype_get(t->dtype)->block_bytes;
         l->sources[l->count++] = (source){w, m->rows[i]->flags & MMI_ROW_TRANSPOSED};
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = list_weights(ctx, m->parts[i], dtype, l);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (is_written(m->parts[i])) st = list_weights(ctx, m->parts[i], dtype, l);
     return st;
 }
 
@@ -159,7 +164,8 @@ static mm_status check_weights(mm_context *ctx, mm_model *m, const mmi_safetenso
         if (!mmi_weights_same_shape(t->shape, t->rank, shape, rank))
             return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s has another shape than the model's", path, t->name);
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = check_weights(ctx, m->parts[i], f, path);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (is_written(m->parts[i])) st = check_weights(ctx, m->parts[i], f, path);
     return st;
 }
 
@@ -170,7 +176,8 @@ static mm_status take_weights(mm_context *ctx, mm_model *m, const mmi_safetensor
     for (size_t i = 0; i < m->n_weights && !st; i++)
         if (!mmi_dtype_is_quantized(m->weights[i].dtype))
             st = read_values(ctx, mmi_safetensors_find(f, m->weights[i].name), m->rows[i]->flags & MMI_ROW_TRANSPOSED, &m->weights[i]);
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = take_weights(ctx, m->parts[i], f);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (is_written(m->parts[i])) st = take_weights(ctx, m->parts[i], f);
     return st;
 }
 
@@ -200,7 +207,8 @@ static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, 
         *common = *seen && *common != type ? -1 : type;
         *seen = 1;
     }
-    for (size_t i = 0; i < m->arch->n_parts && !st; i++) st = check_types(ctx, m->parts[i], dtype, seen, common);
+    for (size_t i = 0; i < m->arch->n_parts && !st; i++)
+        if (is_written(m->parts[i])) st = check_types(ctx, m->parts[i], dtype, seen, common);
     return st;
 }
 
@@ -225,12 +233,34 @@ static int name_type(mm_context *ctx, const char *text, int32_t dtype, mmi_text 
     return mmi_text_append(ctx, out, done, strlen(done));
 }
 
+/* A composite's text with the paths of its parts ("from") counted from where they are. */
+static mm_status place_parts(mm_context *ctx, const mm_model *m, const char *text, mmi_text *out)
+{
+    static const char key[] = "\"from\"";
+    const char *where = m->config_text ? "." : m->path, *done = text, *at;
+    char *base = NULL;
+    mm_status st = MM_OK;
+
+    while (m->arch->free_parts && !st && (at = strstr(text, key))) {
+        text = at + sizeof key - 1;
+        text += strspn(text, " \t\r\n:");
+        if (text[0] != '"' || text[1] == '/') continue;
+        if (!base && !(base = mmi_file_absolute(ctx, where))) st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s is no longer there", where);
+        if (!st && (mmi_text_append(ctx, out, done, (size_t)(text++ - done)) || mmi_json_quote(ctx, out, base, strlen(base)))) st = MM_E_NOMEM;
+        if (!st) out->data[out->size - 1] = '/'; /* in place of the quote at its end */
+        done = text;
+    }
+    if (!st && mmi_text_append(ctx, out, done, strlen(done))) st = MM_E_NOMEM;
+    mmi_free(base);
+    return st;
+}
+
 /* dtype -1: as it is. */
 static mm_status write_config(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype)
 {
     char *path = mmi_file_join(ctx, directory, "config.json"), *from = mmi_file_join(ctx, m->path, "config.json"), *read = NULL;
     const char *text = m->config_text;
-    mmi_text out = {0};
+    mmi_text out = {0}, placed = {0};
     size_t size;
     mm_status st = path && from ? MM_OK : MM_E_NOMEM;
 
@@ -238,8 +268,10 @@ static mm_status write_config(mm_context *ctx, const mm_model *m, const char *di
         st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s, which it was opened from, is no longer there", from);
     if (!st && !text) st = mmi_file_read(ctx, from, MMI_HF_MAX_CONFIG, &read, &size);
     if (read) text = read;
-    if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, text, strlen(text)) : name_type(ctx, text, dtype, &out))) st = MM_E_NOMEM;
+    if (!st) st = place_parts(ctx, m, text, &placed);
+    if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, placed.data, placed.size) : name_type(ctx, placed.data, dtype, &out))) st = MM_E_NOMEM;
     if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){out.data, out.size}, 1);
+    mmi_text_clear(&placed);
     mmi_text_clear(&out);
     mmi_free(read);
     mmi_free(from);
@@ -256,6 +288,9 @@ mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directo
 
     if (dtype != MM_SAVE_AS_IS && dtype != MM_DTYPE_F32 && dtype != MM_DTYPE_F16 && dtype != MM_DTYPE_BF16)
         return mmi_fail(ctx, MM_E_ARGUMENT, "weights can be saved as F32, F16 or BF16, or as they are, not as dtype %d", (int)dtype);
+    if (m->adapter)
+        return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model with an adapter beside it (%s): merge it first, or save the adapter alone",
+                        m->adapter->description);
     if (!strcmp(m->format, "gguf"))
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model: %s is a GGUF file, which came without a config.json", m->path);
     if ((st = check_types(ctx, m, dtype, &seen, &common))) return st;

@@ -347,6 +347,21 @@ int mmi_weights_next(const mm_model *m, mmi_weight_place *at)
     return 1;
 }
 
+mm_status mmi_weights_name_part(mm_context *ctx, mm_model *part)
+{
+    mmi_weight_place at = {0};
+    char name[256];
+
+    while (mmi_weights_next(part, &at)) {
+        char *own;
+        if (!at.row->hf || !mmi_weight_todays_name(part, at.row, at.layer, 0, name, sizeof name)) continue; /* of GGUF alone */
+        if (!(own = mmi_strdup(ctx, name))) return MM_E_NOMEM;
+        mmi_free(part->weights[at.weight].name);
+        part->weights[at.weight].name = own;
+    }
+    return MM_OK;
+}
+
 mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *s)
 {
     const mmi_architecture *a = m->arch;

@@ -20,6 +20,9 @@ typedef struct {
  * them; and m->dtypes. */
 mm_status mmi_weights_load(mm_context *ctx, mm_model *m, const mmi_weight_source *source);
 
+/* Weights that a part has from a checkpoint of its own are called as the whole's would be. */
+mm_status mmi_weights_name_part(mm_context *ctx, mm_model *part);
+
 /* Go through the weights that a model without its parts has, with their rows; begins as all zeros. 0: no more. */
 typedef struct {
     const mmi_weight_row *row;

@@ -40,7 +40,8 @@ mm_status mmi_vocabulary_seal(mm_context *ctx, mmi_vocabulary *v, const char *wh
 /* The id of a text, -1 for none. */
 int32_t mmi_vocabulary_find(const mmi_vocabulary *v, const char *text, size_t n);
 
-/* The text of an id, NUL-terminated; NULL for none and for ids outside. After sealing. */
+/* The text of an id, NUL-terminated; NULL for none and for ids outside. After sealing, or while ids are added in order
+ * from 0 on. */
 const char *mmi_vocabulary_text(const mmi_vocabulary *v, int64_t id, size_t *n);
 
 #endif

@@ -99,6 +99,14 @@ static mm_status take(mm_context *ctx, const weight_list *all, const mmi_param_s
     return MM_OK;
 }
 
+/* Models of which a weight is trained. */
+static void mark_changed(mm_model *m)
+{
+    for (size_t i = 0; i < m->n_weights; i++) m->changed |= m->weights[i].gradient != NULL;
+    for (size_t i = 0; i < m->arch->n_parts; i++)
+        if (m->parts[i]) mark_changed(m->parts[i]);
+}
+
 mm_status mmi_parameters_choose(mm_context *ctx, mm_model *model, mmi_weight *const *extra, size_t n_extra, const mmi_train_config *config, mmi_parameters *out)
 {
     weight_list all = {0};
@@ -117,6 +125,7 @@ mm_status mmi_parameters_choose(mm_context *ctx, mm_model *model, mmi_weight *co
     for (size_t i = 0; i < all.count && !st; i++) names[i] = all.items[i]->name;
     if (!st) st = apply_groups(ctx, config, names, all.count, n_own, settings);
     if (!st) st = take(ctx, &all, settings, config, out);
+    if (!st) mark_changed(model);
 cleanup:
     mmi_free(all.items);
     mmi_free(names);

@@ -5,6 +5,7 @@
 
 #include "file.h"
 #include "hf_directory.h"
+#include "run_tokenizer.h"
 
 #define TRY(call) \
     do { \
@@ -37,6 +38,7 @@ static mm_status take_tokenizer(mm_context *ctx, const mmi_train_config *c)
     size_t size = 0;
     mm_status st;
 
+    if (c->tokenizer_options) return mmi_run_tokenizer_train(ctx, c, c->output);
     if (!c->tokenizer) return MM_OK;
     if (mmi_file_is_directory(c->tokenizer)) return mmi_hf_directory_copy(ctx, c->tokenizer, c->output);
     st = mmi_file_read(ctx, c->tokenizer, MMI_HF_MAX_TOKENIZER, &data, &size);

@@ -1,4 +1,5 @@
 /* libFuzzer target: open a manifest and read all of its examples; what is read is touched. SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* memfd_create */
 #include <string.h>
 
 #include "fuzz_file.h"

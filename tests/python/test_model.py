@@ -56,6 +56,28 @@ class Forward(unittest.TestCase):
     def test_dinov2(self):
         self.check("dinov2", "b2_28x42")
 
+    def test_create_and_save(self):
+        config = {"architectures": ["ViTForImageClassification"], "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                  "intermediate_size": 32, "image_size": 16, "patch_size": 8, "num_labels": 3, "initializer_range": 0.5, "dtype": "float32"}
+        pixels = {"pixel_values": np.linspace(-1, 1, 3 * 16 * 16, dtype=np.float32).reshape(1, 3, 16, 16)}
+        model = libmm.Model.create(config, seed=4)
+        self.assertEqual(model.info.format, "created")
+        want = model.forward(pixels)["logits"]
+        np.testing.assert_array_equal(want, libmm.Model.create(json.dumps(config), 4).forward(pixels)["logits"])
+        self.assertGreater(np.abs(want - libmm.Model.create(config, 5).forward(pixels)["logits"]).max(), 1e-3)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(folder)
+            got = libmm.open(folder).forward(pixels)["logits"]
+            self.assertLessEqual(np.abs(got - want).max(), 1e-5 * np.abs(want).max())
+            model.save(pathlib.Path(folder), "BF16")
+            self.assertEqual(json.loads((pathlib.Path(folder) / "config.json").read_text())["dtype"], "bfloat16")
+            with self.assertRaises(ValueError):
+                model.save(folder, "Q4_0")
+        with self.assertRaises(libmm.Error):
+            libmm.Model.create({})
+        with self.assertRaises(ValueError):
+            libmm.Model.create(config, seed=2**63)
+
     def test_lists_are_inputs(self):
         model = libmm.open(MODELS / "llama_gqa")
         a = model.forward({"input_ids": [[1, 2, 3]]})

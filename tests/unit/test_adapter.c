@@ -146,6 +146,14 @@ static void check_case(fixture *f, const char *name, const char *model, int exac
         if (!(error <= (strstr(dtypes, "BF16") ? MERGED_BF16 : strstr(dtypes, "F16") ? MERGED_F16 : EXACT))) fail_msg("%s merged: off by %g", name, error);
         assert_null(mm_model_get_str(merged, MM_MODEL_ADAPTER));
         assert_true(mmi_model_parameters(merged) == mmi_model_parameters(base));
+        if (!strcmp(mm_model_get_str(base, MM_MODEL_FORMAT), "safetensors")) {
+            assert_int_equal(mm_model_save(adapted, ctx, f->folder, MM_SAVE_AS_IS), MM_E_UNSUPPORTED);
+            assert_sentence(f, "LoRA of ");
+            ok(ctx, mm_model_save(merged, ctx, f->folder, MM_SAVE_AS_IS));
+            ok(ctx, mm_model_open(ctx, f->folder, &again));
+            assert_true(same_outputs(ctx, merged, again, in));
+            mm_model_release(again);
+        }
     } else {
         assert_int_equal(mm_model_merge_adapter(ctx, adapted, &merged), MM_E_UNSUPPORTED);
         assert_sentence(f, "Q8_0");

@@ -76,7 +76,8 @@ static void assert_owned(const mm_model *m)
 {
     for (size_t i = 0; i < m->n_weights; i++)
         if (!mmi_weight_values(&m->weights[i]) || m->weights[i].packed) fail_msg("%s cannot be changed", m->weights[i].name);
-    for (size_t i = 0; i < m->arch->n_parts; i++) assert_owned(m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts; i++)
+        if (m->parts[i]) assert_owned(m->parts[i]);
     assert_int_equal(m->n_maps, 0);
 }
 
@@ -115,6 +116,9 @@ static char *config_of(mm_context *ctx, const char *name)
     return text;
 }
 
+/* Made of other checkpoints, whose paths count from its own folder. */
+static int is_borrowed(const char *name) { return !strcmp(name, "mm_from"); }
+
 static mm_model *create_golden(mm_context *ctx, const char *name, int64_t seed)
 {
     char *text = config_of(ctx, name);
@@ -127,9 +131,13 @@ static mm_model *create_golden(mm_context *ctx, const char *name, int64_t seed)
 
 static void create_directory(mm_context *ctx, const char *name, const char *file)
 {
-    mm_model *m = create_golden(ctx, name, 7);
-    mm_tensor_map *in = read_golden(ctx, name, file, "in"), *want = read_golden(ctx, name, file, "out"), *have;
+    mm_model *m;
+    mm_tensor_map *in, *want, *have;
 
+    if (is_borrowed(name)) return;
+    m = create_golden(ctx, name, 7);
+    in = read_golden(ctx, name, file, "in");
+    want = read_golden(ctx, name, file, "out");
     assert_owned(m);
     have = forward(ctx, m, in);
     assert_alike(name, have, want, in, 1e30); /* of the same shapes, and finite */
@@ -227,9 +235,12 @@ static void compare_names(mm_context *ctx, const char *name)
 
 static void save_created(mm_context *ctx, const char *name, const char *file)
 {
-    mm_model *m = create_golden(ctx, name, 11), *again;
-    mm_tensor_map *in = read_golden(ctx, name, file, "in"), *want, *have;
+    mm_model *m, *again;
+    mm_tensor_map *in, *want, *have;
 
+    if (is_borrowed(name)) return;
+    m = create_golden(ctx, name, 11);
+    in = read_golden(ctx, name, file, "in");
     make_folder();
     ok(ctx, mm_model_save(m, ctx, folder, MM_SAVE_AS_IS));
     if (!is_of_another_age(name)) compare_names(ctx, name);

@@ -433,7 +433,7 @@ static void test_adapters(void **state)
                    "\"optimizer\": {\"lr\": 0.02}, \"model\": " WORDS ", \"tasks\": [{\"objective\": \"causal_lm\", " SENTENCES "}]");
     ok(ctx, mm_trainer_run(t, 0, NULL, NULL));
     ok(ctx, mm_trainer_evaluate(t, &ours));
-    ok(ctx, mm_model_open(ctx, in_folder("adapted/base"), &base));
+    ok(ctx, mm_model_open(ctx, in_folder("adapted"), &base));
     ok(ctx, mm_model_adapt(ctx, base, in_folder("adapted"), 1, &adapted));
     ok(ctx, mm_evaluate(ctx, adapted, in_folder("config.json"), &theirs));
     assert_true(fabs(number_of(ours, "causal_lm", "loss") - number_of(theirs, "causal_lm", "loss")) < 2e-2); /* saved as the bf16 that it was */

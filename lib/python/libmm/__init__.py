@@ -19,10 +19,10 @@ from ._library import lib as _lib
 from ._model import Info, Model, open
 from ._session import Session, Stream
 from ._tensor import read_safetensors, write_safetensors
-from ._tokenizer import TokenDecoder, Tokenizer
+from ._tokenizer import TokenDecoder, Tokenizer, TokenizerTrainer
 from ._video import Video
 
 __version__: str = _lib.mm_build_version().decode()  # of the shared library that runs
 
-__all__ = ["Audio", "Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer", "Video",
-           "open", "read_safetensors", "write_safetensors"]
+__all__ = ["Audio", "Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer",
+           "TokenizerTrainer", "Video", "open", "read_safetensors", "write_safetensors"]

@@ -48,6 +48,28 @@ MM_TOKENS_PARSE_SPECIAL = 2
 MM_TOKENS_SKIP_SPECIAL = 4
 MM_TOKEN_BOS, MM_TOKEN_EOS, MM_TOKEN_PAD, MM_TOKEN_UNK, MM_TOKEN_CLS, MM_TOKEN_SEP, MM_TOKEN_MASK = range(7)
 
+# Options of a tokenizer trainer and their values (mm_tokenizer.h).
+MM_TOKENIZER_TRAINER_MODEL = 1
+MM_TOKENIZER_TRAINER_VOCAB_SIZE = 2
+MM_TOKENIZER_TRAINER_MIN_FREQUENCY = 3
+MM_TOKENIZER_TRAINER_LIMIT_ALPHABET = 4
+MM_TOKENIZER_TRAINER_MAX_PIECE_LENGTH = 5
+MM_TOKENIZER_TRAINER_NORMALIZATION = 6
+MM_TOKENIZER_TRAINER_LOWERCASE = 7
+MM_TOKENIZER_TRAINER_PRE_TOKENIZER = 8
+MM_TOKENIZER_TRAINER_SPECIAL_TOKEN = 50
+MM_TOKENIZER_TRAINER_BOS_TOKEN = 51
+MM_TOKENIZER_TRAINER_EOS_TOKEN = 52
+MM_TOKENIZER_TRAINER_PAD_TOKEN = 53
+MM_TOKENIZER_TRAINER_UNK_TOKEN = 54
+MM_TOKENIZER_TRAINER_CLS_TOKEN = 55
+MM_TOKENIZER_TRAINER_SEP_TOKEN = 56
+MM_TOKENIZER_TRAINER_MASK_TOKEN = 57
+MM_TOKENIZER_BPE, MM_TOKENIZER_WORD_PIECE, MM_TOKENIZER_UNIGRAM = range(3)
+MM_NORMALIZATION_NONE, MM_NORMALIZATION_NFC, MM_NORMALIZATION_NFKC = range(3)
+(MM_PRE_TOKENIZER_DEFAULT, MM_PRE_TOKENIZER_BYTE_LEVEL, MM_PRE_TOKENIZER_METASPACE, MM_PRE_TOKENIZER_WHITESPACE,
+ MM_PRE_TOKENIZER_BERT) = range(5)
+
 # Facts about a model (mm_model.h): numbers, then texts.
 MM_MODEL_PARAMETERS = 1
 MM_MODEL_WEIGHT_BYTES = 2
@@ -191,6 +213,13 @@ PROTOTYPES = {
     "mm_tokenizer_special": (c_int32, [_handle, c_int32]),
     "mm_tokenizer_is_special": (c_int32, [_handle, c_int32]),
     "mm_tokenizer_truncation": (c_int32, [_handle]),
+    "mm_tokenizer_trainer_create": (c_int32, [_handle, _out_handle]),
+    "mm_tokenizer_trainer_destroy": (None, [_handle]),
+    "mm_tokenizer_trainer_set_i64": (c_int32, [_handle, c_int32, c_int64]),
+    "mm_tokenizer_trainer_set_str": (c_int32, [_handle, c_int32, c_char_p]),
+    "mm_tokenizer_trainer_add_text": (c_int32, [_handle, c_char_p, c_size_t]),
+    "mm_tokenizer_trainer_add_file": (c_int32, [_handle, _text]),
+    "mm_tokenizer_trainer_train": (c_int32, [_handle, _text, _out_handle]),
     "mm_token_decoder_create": (c_int32, [_handle, _handle, c_int32, _out_handle]),
     "mm_token_decoder_destroy": (None, [_handle]),
     "mm_token_decoder_push": (c_int32, [_handle, _handle, c_int32, _out_handle, POINTER(c_size_t)]),

@@ -6,7 +6,7 @@ import os
 from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from . import _library as _c
-from ._context import Context, Handle, checked, default_context, take_text
+from ._context import Context, Handle, c_text, checked, default_context, take_text
 from ._library import lib
 
 
@@ -182,3 +182,84 @@ class TokenDecoder:
         with self.context.call() as p:
             text = self.context.make(lib.mm_text_free, _text_first(lib.mm_token_decoder_finish, size), self._handle.pointer, p)
         return take_text(text, size.value)
+
+
+_INTEGERS = {
+    "vocab_size": _c.MM_TOKENIZER_TRAINER_VOCAB_SIZE, "min_frequency": _c.MM_TOKENIZER_TRAINER_MIN_FREQUENCY,
+    "limit_alphabet": _c.MM_TOKENIZER_TRAINER_LIMIT_ALPHABET, "max_piece_length": _c.MM_TOKENIZER_TRAINER_MAX_PIECE_LENGTH,
+    "lowercase": _c.MM_TOKENIZER_TRAINER_LOWERCASE,
+}
+_CHOICES = {
+    "model": (_c.MM_TOKENIZER_TRAINER_MODEL,
+              {"bpe": _c.MM_TOKENIZER_BPE, "wordpiece": _c.MM_TOKENIZER_WORD_PIECE, "unigram": _c.MM_TOKENIZER_UNIGRAM}),
+    "normalization": (_c.MM_TOKENIZER_TRAINER_NORMALIZATION,
+                      {"none": _c.MM_NORMALIZATION_NONE, "nfc": _c.MM_NORMALIZATION_NFC, "nfkc": _c.MM_NORMALIZATION_NFKC}),
+    "pre_tokenizer": (_c.MM_TOKENIZER_TRAINER_PRE_TOKENIZER,
+                      {"default": _c.MM_PRE_TOKENIZER_DEFAULT, "byte_level": _c.MM_PRE_TOKENIZER_BYTE_LEVEL,
+                       "metaspace": _c.MM_PRE_TOKENIZER_METASPACE, "whitespace": _c.MM_PRE_TOKENIZER_WHITESPACE,
+                       "bert": _c.MM_PRE_TOKENIZER_BERT}),
+}
+_TOKENS = {
+    "bos_token": _c.MM_TOKENIZER_TRAINER_BOS_TOKEN, "eos_token": _c.MM_TOKENIZER_TRAINER_EOS_TOKEN,
+    "pad_token": _c.MM_TOKENIZER_TRAINER_PAD_TOKEN, "unk_token": _c.MM_TOKENIZER_TRAINER_UNK_TOKEN,
+    "cls_token": _c.MM_TOKENIZER_TRAINER_CLS_TOKEN, "sep_token": _c.MM_TOKENIZER_TRAINER_SEP_TOKEN,
+    "mask_token": _c.MM_TOKENIZER_TRAINER_MASK_TOKEN,
+}
+
+
+class TokenizerTrainer:
+    """Trains a tokenizer on texts.
+
+        trainer = TokenizerTrainer(model="bpe", vocab_size=8000, special_tokens=["<s>"], eos_token="</s>")
+        trainer.add_file("corpus.txt")
+        tokenizer = trainer.train("my-tokenizer")  # a directory, or nothing
+
+    The options are those of mm_tokenizer.h: model ("bpe", "wordpiece", "unigram"), vocab_size, min_frequency, limit_alphabet,
+    max_piece_length, normalization ("none", "nfc", "nfkc"), lowercase, pre_tokenizer ("default", "byte_level", "metaspace", "whitespace",
+    "bert"), special_tokens (the first ids, in this order), and bos_token, eos_token, pad_token, unk_token, cls_token, sep_token and
+    mask_token, which follow them where they are not among them.
+    """
+
+    def __init__(self, *, special_tokens: Sequence[str] = (), context: Optional[Context] = None, **options: Any):
+        self.context = context or default_context()
+        with self.context.call() as p:
+            pointer = self.context.make(lib.mm_tokenizer_trainer_destroy, lib.mm_tokenizer_trainer_create, p)
+            self._handle = Handle(pointer, lib.mm_tokenizer_trainer_destroy, self.context._handle)
+            for token in special_tokens:
+                self._set_token(_c.MM_TOKENIZER_TRAINER_SPECIAL_TOKEN, token)
+            for name, value in options.items():
+                if name in _INTEGERS:
+                    self._set_number(_INTEGERS[name], checked(value, 64, name))
+                elif name in _CHOICES:
+                    option, values = _CHOICES[name]
+                    if value not in values:
+                        raise ValueError(f"{name} is {value!r}, allowed are {', '.join(map(repr, values))}")
+                    self._set_number(option, values[value])
+                elif name in _TOKENS:
+                    self._set_token(_TOKENS[name], value)
+                else:
+                    raise TypeError(f"no option of a tokenizer trainer is called {name!r}")
+
+    def _set_number(self, option: int, value: int) -> None:
+        self.context.check(lib.mm_tokenizer_trainer_set_i64(self._handle.pointer, option, value))
+
+    def _set_token(self, option: int, token: str) -> None:
+        self.context.check(lib.mm_tokenizer_trainer_set_str(self._handle.pointer, option, c_text(token, "a special token")))
+
+    def add(self, text: str) -> None:
+        """Learn from a text."""
+        data = text.encode("utf-8")
+        with self.context.call():
+            self.context.check(lib.mm_tokenizer_trainer_add_text(self._handle.pointer, data, len(data)))
+
+    def add_file(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Learn from the lines of a UTF-8 text file."""
+        with self.context.call():
+            self.context.check(lib.mm_tokenizer_trainer_add_file(self._handle.pointer, os.fsencode(path)))
+
+    def train(self, directory: Union[str, "os.PathLike[str]", None] = None) -> Tokenizer:
+        """The tokenizer, written to a directory as tokenizer.json and tokenizer_config.json too if there is one."""
+        with self.context.call():
+            pointer = self.context.make(lib.mm_tokenizer_release, lib.mm_tokenizer_trainer_train, self._handle.pointer,
+                                        None if directory is None else os.fsencode(directory))
+        return Tokenizer._with(Handle(pointer, lib.mm_tokenizer_release), self.context)
