@@ -393,17 +393,9 @@ mm_status mmi_trainer_checkpoint(mm_trainer *t)
 
 mm_status mmi_trainer_save(mm_trainer *t, const char *directory)
 {
-    const mmi_adapter *a = t->model->adapter;
-    char *base;
-    mm_status st;
-
-    if (!a) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
-    TRY(mmi_adapter_save(t->ctx, t->model, directory));
-    if (t->parameters.count <= 2 * a->n_pairs) return MM_OK;
-    base = mmi_file_join(t->ctx, directory, "base"); /* weights of its own were trained too */
-    st = base ? mmi_model_save(t->ctx, t->model->base, base, MM_SAVE_AS_IS) : MM_E_NOMEM;
-    mmi_free(base);
-    return st;
+    if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
+    if (t->parameters.count > 2 * t->model->adapter->n_pairs) TRY(mmi_model_save(t->ctx, t->model->base, directory, MM_SAVE_AS_IS)); /* what was trained beside it */
+    return mmi_adapter_save(t->ctx, t->model, directory);
 }
 
 /* Measuring. */

@@ -222,6 +222,8 @@ static mmi_value b_grids(mmi_graph *g, const mmi_value *x)
 {
     return mmi_resize_grids(g, x[0], ids(g, 2, S(3, 2), I(2, 3, 1, 4, 3, 3)), 9, MMI_RESIZE_BILINEAR_ANTIALIAS);
 }
+/* Of a sum the gradient comes back as it is, of a mean as a row that is repeated. */
+static mmi_value b_mean_of_sum(mmi_graph *g, const mmi_value *x) { return mmi_mean(g, mmi_add(g, x[0], mmi_activate(g, x[0], MMI_ACT_TANH))); }
 static mmi_value b_mean(mmi_graph *g, const mmi_value *x) { return mmi_mean(g, x[0]); }
 static mmi_value b_likelihood(mmi_graph *g, const mmi_value *x) { return mmi_log_likelihood(g, x[0], ids(g, 1, S(4), I(2, MMI_IGNORED, 0, 4)), 0); }
 static mmi_value b_smooth(mmi_graph *g, const mmi_value *x) { return mmi_log_likelihood(g, x[0], ids(g, 1, S(4), I(2, MMI_IGNORED, 0, 4)), 0.1f); }
@@ -300,6 +302,7 @@ static const op_case cases[] = {
     {"bilinear, antialias", {{3, {5, 4, 3}}}, 0, b_bilinear_antialias, 0},
     {"grids", {{3, {4, 4, 70}}}, 0, b_grids, 0},
     {"mean", {{3, {2, 3, 4}}}, 0, b_mean, 0},
+    {"mean of a sum", {{3, {2, 3, 4}}}, 0, b_mean_of_sum, 0},
     {"likelihood", {{2, {4, 5}}}, 0, b_likelihood, 0},
     {"likelihood, smoothed", {{2, {4, 5}}}, 0, b_smooth, 0},
     {"soft likelihood", {{2, {4, 5}}}, 0, b_soft, 0},
