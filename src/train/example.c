@@ -51,6 +51,27 @@ static mm_status read_labels(mm_context *ctx, const mm_model *model, const mmi_t
     return MM_OK;
 }
 
+/* Ids of <extra_id_0>, <extra_id_1>, ... that descend, as T5's tokenizer has them. */
+static void find_sentinels(mmi_example_maker *m)
+{
+    char name[32];
+
+    for (size_t i = 0; i < 1000; i++) {
+        const int n = snprintf(name, sizeof name, "<extra_id_%zu>", i);
+        const int32_t id = mmi_tokenizer_find(m->model->tokenizer, name, (size_t)n);
+        if (!i) m->sentinel = id;
+        if (id < 0 || id != m->sentinel - (int32_t)i) break;
+        m->sentinels = i + 1;
+    }
+}
+
+/* Objectives that read texts whatever the model is; those of a picture's class or number may. */
+static int reads_text(mmi_objective_kind k)
+{
+    return answers(k) || k == MMI_OBJECTIVE_MASKED_LM || k == MMI_OBJECTIVE_SPAN_CORRUPTION || k == MMI_OBJECTIVE_CONTRASTIVE || k == MMI_OBJECTIVE_SIGMOID_CONTRASTIVE ||
+           k == MMI_OBJECTIVE_MATCHING;
+}
+
 /* By what the tokenizer's folder says, else by the names that such tokens have. */
 static int32_t mask_token(const mmi_tokenizer *t)
 {
@@ -73,9 +94,14 @@ mm_status mmi_example_maker_init(mm_context *ctx, const mm_model *model, const m
         m->augments = 1;
     }
     if (k == MMI_OBJECTIVE_CLASSIFICATION) TRY(read_labels(ctx, model, task, &m->labels));
-    if ((answers(k) || k == MMI_OBJECTIVE_MASKED_LM || k == MMI_OBJECTIVE_SPAN_CORRUPTION) && !model->tokenizer) return lacks(ctx, model, task, "tokenizer");
+    if (reads_text(k) && !model->tokenizer) return lacks(ctx, model, task, "tokenizer");
     if (k == MMI_OBJECTIVE_MASKED_LM && mask_token(model->tokenizer) < 0) return lacks(ctx, model, task, "mask token");
-    if (k == MMI_OBJECTIVE_SPAN_CORRUPTION && (!is_seq2seq(model) || !model->n_start_tokens)) return lacks(ctx, model, task, "encoder and decoder");
+    if (k == MMI_OBJECTIVE_CHAT && !model->chat_template) return lacks(ctx, model, task, "chat template");
+    if (k == MMI_OBJECTIVE_SPAN_CORRUPTION) {
+        if (!is_seq2seq(model) || !model->n_start_tokens) return lacks(ctx, model, task, "encoder and decoder");
+        find_sentinels(m);
+        if (!m->sentinels) return lacks(ctx, model, task, "<extra_id_0> token");
+    }
     if ((k == MMI_OBJECTIVE_MAE || k == MMI_OBJECTIVE_DENOISING_IMAGE) && !model->info.sees) return lacks(ctx, model, task, "vision tower");
     return MM_OK;
 }
@@ -383,26 +409,9 @@ static mm_status masked(mm_context *ctx, mmi_example_maker *m, const mmi_record 
     return st;
 }
 
-/* Ids of <extra_id_0>, <extra_id_1>, ... that descend, as T5's tokenizer has them. */
-static mm_status find_sentinels(mm_context *ctx, const mmi_example_maker *m, mmi_spans *s)
-{
-    char name[32];
-    int32_t first = -1, id;
-
-    for (size_t i = 0; i < 1000; i++) {
-        const int n = snprintf(name, sizeof name, "<extra_id_%zu>", i);
-        id = mmi_tokenizer_find(m->model->tokenizer, name, (size_t)n);
-        if (!i) first = id;
-        if (id < 0 || id != first - (int32_t)i) break;
-        s->sentinels = i + 1;
-    }
-    s->sentinel = first;
-    return s->sentinels ? MM_OK : lacks(ctx, m->model, m->task, "<extra_id_0> token");
-}
-
 static mm_status spans(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, uint64_t key, mmi_example *e)
 {
-    mmi_spans s = {m->task->mask_probability, m->task->mean_span, 0, 0, mmi_tokenizer_special(m->model->tokenizer, MMI_SPECIAL_EOS)};
+    const mmi_spans s = {m->task->mask_probability, m->task->mean_span, m->sentinel, m->sentinels, mmi_tokenizer_special(m->model->tokenizer, MMI_SPECIAL_EOS)};
     mmi_written *w = &e->written[0];
     mmi_ids ids = {0};
     int32_t *targets = NULL, *inputs = NULL;
@@ -410,7 +419,6 @@ static mm_status spans(mm_context *ctx, mmi_example_maker *m, const mmi_record *
     mm_status st;
 
     if (!r->text) return missing(ctx, r, "text");
-    TRY(find_sentinels(ctx, m, &s));
     st = encode(ctx, m, r->text, strlen(r->text), 0, &ids);
     ids.count = mmi_size_min(ids.count, mmi_example_most_tokens(m));
     if (!st && ids.count < 2) st = mmi_fail(ctx, MM_E_FORMAT, "%s: a text of %zu tokens, too short for a span", r->where, ids.count);

@@ -18,6 +18,8 @@ typedef struct {
     int augments;            /* pictures, as `augment` says */
     mmi_augment augment;
     mmi_label_list labels;   /* of classification */
+    int32_t sentinel;        /* of span corruption: <extra_id_0>, from which the others descend */
+    size_t sentinels;
     struct {
         int64_t shape[4];    /* of pixel_values, the last that was asked for */
         size_t tokens;       /* that stand for such a picture in the text */
