@@ -17,5 +17,7 @@ mmi_value mmi_gated_cross_block(mmi_graph *g, mmi_value x, const mmi_gated_cross
     x = mmi_add(g, x, mmi_mul(g, h, mmi_tanh_gate(g, b->gate1, C)));
     h = mmi_feed_forward(g, mmi_norm(g, x, &b->norm2), &b->feed_forward);
     if (b->seen) h = mmi_mul(g, h, mmi_repeat(g, b->seen, 2, C));
-    return mmi_add(g, x, mmi_mul(g, h, mmi_tanh_gate(g, b->gate2, C)));
+    x = mmi_add(g, x, mmi_mul(g, h, mmi_tanh_gate(g, b->gate2, C)));
+    mmi_graph_boundary(g);
+    return x;
 }

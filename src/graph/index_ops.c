@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "grad.h"
 #include "shape_ops.h"
 
 typedef struct {
@@ -101,7 +102,49 @@ static mm_status run_gather(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op gather_op = {"gather", run_gather, NULL, 0, NULL};
+/* A task is a sequence: rows that were taken twice get both. */
+typedef struct {
+    const mmi_run *run;
+    const mmi_value_info *in, *out; /* dy's and dx's */
+    const int32_t *ids;
+    const float *dy;
+    float *dx;
+} gather_job;
+
+static void gather_gradient_task(void *arg, size_t task, int worker)
+{
+    const gather_job *j = arg;
+    const size_t K = (size_t)j->in->shape[1], N = (size_t)j->out->shape[1], C = (size_t)j->out->shape[2];
+    float *dx = j->dx + task * N * C;
+    (void)worker;
+
+    memset(dx, 0, N * C * sizeof *dx);
+    for (size_t k = task * K; k < (task + 1) * K; k++) {
+        float *row = dx + (size_t)j->ids[k] * C;
+        j->run->k->add(row, j->dy + k * C, row, C);
+    }
+}
+
+static mm_status run_gather_gradient(mmi_run *run, const mmi_node *n)
+{
+    gather_job j = {run, mmi_graph_look(run->graph, n->inputs[0]), mmi_graph_look(run->graph, n->output), mmi_run_i32(run, n->inputs[1]),
+                    mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output)};
+    mmi_run_tasks(run, gather_gradient_task, &j, (size_t)j.out->shape[0]);
+    return MM_OK;
+}
+
+static const mmi_op gather_gradient_op = {"gather_gradient", run_gather_gradient, NULL, 0, NULL};
+
+static void gather_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value in[2] = {mmi_contiguous(g, dy), n->inputs[1]};
+    mmi_value_info v = *mmi_graph_look(g, n->inputs[0]);
+    mmi_node *node = mmi_graph_node(g, &gather_gradient_op, in, 2, MM_DTYPE_F32, v.rank, v.shape);
+
+    if (node) mmi_gradient_add(g, n->inputs[0], node->output);
+}
+
+static const mmi_op gather_op = {"gather", run_gather, NULL, 0, gather_gradient};
 
 mmi_value mmi_gather(mmi_graph *g, mmi_value x, mmi_value ids)
 {

@@ -352,7 +352,44 @@ static mm_status run_merge_rows(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op merge_rows_op = {"merge_rows", run_merge_rows, NULL, 0, NULL};
+/* dy's rows to those that they came from: x's, and behind them the others; i[0] is the token. */
+static mm_status run_merge_rows_gradient(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *v = mmi_graph_look(run->graph, n->inputs[0]);
+    const float *dy = mmi_run_f32(run, n->inputs[0]);
+    const int32_t *ids = mmi_run_i32(run, n->inputs[1]);
+    const size_t count = (size_t)mmi_graph_elements(run->graph, n->inputs[1]), C = (size_t)v->shape[2];
+    float *dx = mmi_run_f32(run, n->output), *dr = dx + count * C;
+
+    for (size_t t = 0; t < count; t++, dx += C, dy += C) {
+        if (ids[t] == n->i[0]) {
+            memcpy(dr, dy, C * sizeof *dr);
+            memset(dx, 0, C * sizeof *dx);
+            dr += C;
+        } else {
+            memcpy(dx, dy, C * sizeof *dx);
+        }
+    }
+    return MM_OK;
+}
+
+static const mmi_op merge_rows_gradient_op = {"merge_rows_gradient", run_merge_rows_gradient, NULL, 0, NULL};
+
+static void merge_rows_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value in[2] = {mmi_contiguous(g, dy), n->inputs[1]}, all;
+    mmi_value_info x = *mmi_graph_look(g, n->inputs[0]), rows = *mmi_graph_look(g, n->inputs[2]);
+    int64_t at = mmi_graph_elements(g, n->inputs[0]), more = mmi_graph_elements(g, n->inputs[2]);
+    mmi_node *node = mmi_graph_node(g, &merge_rows_gradient_op, in, 2, MM_DTYPE_F32, 1, (int64_t[]){at + more});
+
+    if (!node) return;
+    node->i[0] = n->i[0];
+    all = node->output;
+    if (mmi_gradient_wanted(g, n->inputs[0])) mmi_gradient_add(g, n->inputs[0], mmi_reshape(g, mmi_slice(g, all, 0, 0, at), x.rank, x.shape));
+    if (mmi_gradient_wanted(g, n->inputs[2])) mmi_gradient_add(g, n->inputs[2], mmi_reshape(g, mmi_slice(g, all, 0, at, more), rows.rank, rows.shape));
+}
+
+static const mmi_op merge_rows_op = {"merge_rows", run_merge_rows, NULL, 0, merge_rows_gradient};
 
 mmi_value mmi_merge_rows(mmi_graph *g, mmi_value x, mmi_value ids, int32_t token, mmi_value rows, const char *what)
 {
@@ -400,9 +437,9 @@ mmi_value mmi_weight_value(mmi_graph *g, mmi_value weight)
 }
 
 typedef struct {
-    const float *pixels;
-    float *out;
+    float *pixels, *patches;
     size_t channels, height, width, patch;
+    int back; /* from patches to pixels */
 } patch_job;
 
 static void patch_task(void *arg, size_t task, int worker)
@@ -410,25 +447,46 @@ static void patch_task(void *arg, size_t task, int worker)
     const patch_job *j = arg;
     size_t p = j->patch, rows = j->height / p, cols = j->width / p;
     size_t image = task / rows, row = task % rows;
-    float *out = j->out + task * cols * j->channels * p * p;
+    float *line = j->patches + task * cols * j->channels * p * p;
     (void)worker;
 
     for (size_t col = 0; col < cols; col++)
         for (size_t c = 0; c < j->channels; c++)
-            for (size_t y = 0; y < p; y++, out += p)
-                memcpy(out, j->pixels + ((image * j->channels + c) * j->height + row * p + y) * j->width + col * p, p * sizeof *out);
+            for (size_t y = 0; y < p; y++, line += p) {
+                float *pixels = j->pixels + ((image * j->channels + c) * j->height + row * p + y) * j->width + col * p;
+                memcpy(j->back ? pixels : line, j->back ? line : pixels, p * sizeof *line);
+            }
 }
 
 static mm_status run_patches(mmi_run *run, const mmi_node *n)
 {
-    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]);
-    patch_job j = {mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output), (size_t)in->shape[1], (size_t)in->shape[2],
-                   (size_t)in->shape[3], (size_t)n->i[0]};
-    mmi_run_tasks(run, patch_task, &j, (size_t)in->shape[0] * (j.height / j.patch));
+    const int back = (int)n->i[1];
+    const mmi_value pixels = back ? n->output : n->inputs[0], patches = back ? n->inputs[0] : n->output;
+    const mmi_value_info *v = mmi_graph_look(run->graph, pixels);
+    patch_job j = {mmi_run_f32(run, pixels), mmi_run_f32(run, patches), (size_t)v->shape[1], (size_t)v->shape[2], (size_t)v->shape[3], (size_t)n->i[0], back};
+
+    if (back) memset(j.pixels, 0, (size_t)mmi_graph_elements(run->graph, pixels) * sizeof *j.pixels);
+    mmi_run_tasks(run, patch_task, &j, (size_t)v->shape[0] * (j.height / j.patch));
     return MM_OK;
 }
 
-static const mmi_op patches_op = {"patches", run_patches, NULL, 0, NULL};
+static const mmi_op patches_gradient_op = {"patches_gradient", run_patches, NULL, 0, NULL};
+
+static void patches_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value_info v = *mmi_graph_look(g, n->inputs[0]);
+    mmi_node *node;
+
+    dy = mmi_contiguous(g, dy);
+    node = mmi_graph_node(g, &patches_gradient_op, &dy, 1, MM_DTYPE_F32, v.rank, v.shape);
+    if (!node) return;
+    node->i[0] = n->i[0];
+    node->i[1] = 1;
+    mmi_gradient_add(g, n->inputs[0], node->output);
+}
+
+/* i[0] is the side of a patch; i[1]: back from patches to pixels */
+static const mmi_op patches_op = {"patches", run_patches, NULL, 0, patches_gradient};
 
 mmi_value mmi_patches(mmi_graph *g, mmi_value pixels, int64_t patch)
 {
@@ -480,7 +538,46 @@ static mm_status run_windows(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op windows_op = {"windows", run_windows, NULL, 0, NULL};
+/* A task is a channel of a sequence; x and out have changed their roles. */
+static void window_gradient_task(void *arg, size_t task, int worker)
+{
+    const window_job *j = arg;
+    int64_t C = j->v->shape[1], T = j->v->shape[2], batch = (int64_t)task / C, c = (int64_t)task % C;
+    float *dx = j->out + (int64_t)task * T;
+    (void)worker;
+
+    memset(dx, 0, (size_t)T * sizeof *dx);
+    for (int64_t w = 0; w < j->count; w++) {
+        const float *dy = j->x + ((batch * j->count + w) * C + c) * j->width;
+        for (int64_t k = 0, t = w * j->stride - j->padding; k < j->width; k++, t++)
+            if (t >= 0 && t < T) dx[t] += dy[k];
+    }
+}
+
+static mm_status run_windows_gradient(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *out = mmi_graph_look(run->graph, n->output);
+    window_job j = {mmi_run_f32(run, n->inputs[0]), out, mmi_run_f32(run, n->output), mmi_graph_look(run->graph, n->inputs[0])->shape[1], n->i[0], n->i[1], n->i[2]};
+
+    mmi_run_tasks(run, window_gradient_task, &j, (size_t)(out->shape[0] * out->shape[1]));
+    return MM_OK;
+}
+
+static const mmi_op windows_gradient_op = {"windows_gradient", run_windows_gradient, NULL, 0, NULL};
+
+static void windows_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value_info v = *mmi_graph_look(g, n->inputs[0]);
+    mmi_node *node;
+
+    dy = mmi_contiguous(g, dy);
+    node = mmi_graph_node(g, &windows_gradient_op, &dy, 1, MM_DTYPE_F32, v.rank, v.shape);
+    if (!node) return;
+    memcpy(node->i, n->i, sizeof node->i);
+    mmi_gradient_add(g, n->inputs[0], node->output);
+}
+
+static const mmi_op windows_op = {"windows", run_windows, NULL, 0, windows_gradient};
 
 mmi_value mmi_windows(mmi_graph *g, mmi_value x, int64_t width, int64_t stride, int64_t padding)
 {
@@ -565,6 +662,12 @@ static mm_status check_offsets(mmi_run *run, const int32_t *offsets, size_t segm
     return MM_OK;
 }
 
+/* Behind the last row of a segment that counts; i[0]: all do. */
+static size_t segment_end(const mmi_node *n, const int32_t *offsets, size_t s)
+{
+    return n->i[0] ? (size_t)offsets[s + 1] : (size_t)offsets[s] + (offsets[s + 1] > offsets[s]);
+}
+
 static mm_status run_segment(mmi_run *run, const mmi_node *n)
 {
     size_t rows = 0, cols = 0, stride = 0, segments = (size_t)mmi_graph_look(run->graph, n->output)->shape[0];
@@ -577,7 +680,7 @@ static mm_status run_segment(mmi_run *run, const mmi_node *n)
     st = check_offsets(run, offsets, segments, rows);
     if (st) return st;
     for (size_t s = 0; s < segments; s++, y += cols) {
-        size_t from = (size_t)offsets[s], to = n->i[0] ? (size_t)offsets[s + 1] : from + (offsets[s + 1] > offsets[s]);
+        size_t from = (size_t)offsets[s], to = segment_end(n, offsets, s);
         memset(y, 0, cols * sizeof *y);
         for (size_t r = from; r < to; r++) run->k->add(y, x + r * stride, y, cols);
         if (to > from + 1) run->k->scale(y, 1.0f / (float)(to - from), y, cols);
@@ -585,7 +688,36 @@ static mm_status run_segment(mmi_run *run, const mmi_node *n)
     return MM_OK;
 }
 
-static const mmi_op segment_op = {"segment", run_segment, NULL, 0, NULL};
+static mm_status run_segment_gradient(mmi_run *run, const mmi_node *n)
+{
+    const mmi_value_info *in = mmi_graph_look(run->graph, n->inputs[0]);
+    const size_t segments = (size_t)in->shape[0], cols = (size_t)in->shape[1];
+    const float *dy = mmi_run_f32(run, n->inputs[0]);
+    const int32_t *offsets = mmi_run_i32(run, n->inputs[1]);
+    float *dx = mmi_run_f32(run, n->output);
+
+    memset(dx, 0, (size_t)mmi_graph_elements(run->graph, n->output) * sizeof *dx);
+    for (size_t s = 0; s < segments; s++, dy += cols) {
+        const size_t from = (size_t)offsets[s], to = segment_end(n, offsets, s);
+        for (size_t r = from; r < to; r++) run->k->scale(dy, 1.0f / (float)(to - from), dx + r * cols, cols);
+    }
+    return MM_OK;
+}
+
+static const mmi_op segment_gradient_op = {"segment_gradient", run_segment_gradient, NULL, 0, NULL};
+
+static void segment_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)
+{
+    mmi_value in[2] = {mmi_contiguous(g, dy), n->inputs[1]};
+    mmi_value_info v = *mmi_graph_look(g, n->inputs[0]);
+    mmi_node *node = mmi_graph_node(g, &segment_gradient_op, in, 2, MM_DTYPE_F32, v.rank, v.shape);
+
+    if (!node) return;
+    node->i[0] = n->i[0];
+    mmi_gradient_add(g, n->inputs[0], node->output);
+}
+
+static const mmi_op segment_op = {"segment", run_segment, NULL, 0, segment_gradient};
 
 static mmi_value segment(mmi_graph *g, mmi_value x, mmi_value offsets, int whole)
 {

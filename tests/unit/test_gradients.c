@@ -36,10 +36,10 @@ typedef struct {
 /* An op under test: the shapes of its trained inputs, which come as weights (`flat` bits: as weights themselves, else as activations), and its builder. */
 typedef struct {
     const char *name;
-    shape in[MAX_WEIGHTS];
+    shape in[MAX_WEIGHTS + 1]; /* until two of rank 0: one is a scalar */
     unsigned weights;
     mmi_value (*build)(mmi_graph *g, const mmi_value *x);
-    double tolerance; /* of the largest gradient; 0: 2e-4 */
+    double step; /* of the differences, 0: 0.01; the sum of many outputs, rounded to float32, needs a longer one */
 } op_case;
 
 static mm_context *ctx;
@@ -92,6 +92,12 @@ static mmi_value b_linear_parts(mmi_graph *g, const mmi_value *x)
     mmi_value w[2] = {x[1], x[2]}, b[2] = {0, x[3]};
     return mmi_linear_parts(g, x[0], w, b, 2, MMI_ACT_NONE);
 }
+static mmi_value b_many_rows(mmi_graph *g, const mmi_value *x) /* of several tasks in every op */
+{
+    mmi_value y = mmi_contiguous(g, mmi_repeat(g, x[0], 1, 1400));
+    y = mmi_layer_norm(g, mmi_linear(g, y, x[1], x[2], MMI_ACT_GELU), x[3], x[4], 1e-5f);
+    return mmi_linear(g, y, x[5], 0, MMI_ACT_NONE);
+}
 static mmi_value b_add(mmi_graph *g, const mmi_value *x) { return mmi_add(g, x[0], x[1]); }
 static mmi_value b_mul(mmi_graph *g, const mmi_value *x) { return mmi_mul(g, x[0], x[1]); }
 static mmi_value b_square(mmi_graph *g, const mmi_value *x) { return mmi_mul(g, x[0], x[0]); }
@@ -132,6 +138,24 @@ static mmi_value b_distance(mmi_graph *g, const mmi_value *x)
 {
     return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .distance = x[3], .distance_most = 8, .distance_both = 1});
 }
+static mmi_value b_distance_causal(mmi_graph *g, const mmi_value *x) /* behind a prefix, beside a bias that is trained too */
+{
+    return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1, .distance = x[3], .distance_most = 6, .bias = x[4]});
+}
+static mmi_value b_everything(mmi_graph *g, const mmi_value *x)
+{
+    return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1, .window = 3, .softcap = 2.0f, .bias = x[3], .distance = x[4], .distance_most = 8});
+}
+static mmi_value b_segments_bias(mmi_graph *g, const mmi_value *x)
+{
+    return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .window = 2, .bias = x[3], .distance = x[4], .distance_most = 8, .distance_both = 1,
+                                              .segments = ids(g, 1, S(5), I(0, 3, 3, 4, 6))});
+}
+static mmi_value b_strided(mmi_graph *g, const mmi_value *x) /* queries, keys and values side by side, as a block has them */
+{
+    mmi_value q = mmi_split_last(g, mmi_slice(g, x[0], 2, 0, 16), 4, 4), k = mmi_split_last(g, mmi_slice(g, x[0], 2, 16, 8), 2, 4);
+    return mmi_attention(g, q, k, mmi_split_last(g, mmi_slice(g, x[0], 2, 24, 8), 2, 4), &(mmi_attention_spec){.scale = 0.5f, .causal = 1});
+}
 static mmi_value b_segments(mmi_graph *g, const mmi_value *x)
 {
     return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1, .segments = ids(g, 1, S(4), I(0, 2, 2, 5))});
@@ -150,6 +174,30 @@ static mmi_value b_tiles(mmi_graph *g, const mmi_value *x) /* parts that cover t
 static mmi_value b_repeat(mmi_graph *g, const mmi_value *x) { return mmi_contiguous(g, mmi_repeat(g, x[0], 1, 3)); }
 static mmi_value b_concat(mmi_graph *g, const mmi_value *x) { return mmi_concat(g, 1, x, 3); }
 static mmi_value b_lookup(mmi_graph *g, const mmi_value *x) { return mmi_lookup_from(g, ids(g, 2, S(2, 3), I(0, 3, 0, 1, 1, 0)), x[0], 1); }
+static mmi_value b_merge_rows(mmi_graph *g, const mmi_value *x) { return mmi_merge_rows(g, x[0], ids(g, 2, S(2, 3), I(7, 9, 9, 9, 1, 2)), 9, x[1], "rows"); }
+static mmi_value b_patches(mmi_graph *g, const mmi_value *x) { return mmi_patches(g, x[0], 2); }
+static mmi_value b_windows(mmi_graph *g, const mmi_value *x) { return mmi_windows(g, x[0], 3, 2, 1); }
+static mmi_value b_windows_transposed(mmi_graph *g, const mmi_value *x) { return mmi_windows(g, mmi_transpose(g, x[0]), 3, 1, 2); }
+static mmi_value b_segment_mean(mmi_graph *g, const mmi_value *x) { return mmi_segment_mean(g, x[0], ids(g, 1, S(5), I(0, 3, 3, 4, 6))); }
+static mmi_value b_segment_first(mmi_graph *g, const mmi_value *x) { return mmi_segment_first(g, x[0], ids(g, 1, S(5), I(0, 3, 3, 4, 6))); }
+static mmi_value b_gather(mmi_graph *g, const mmi_value *x) { return mmi_gather(g, x[0], ids(g, 2, S(2, 3), I(3, 0, 3, 1, 2, 1))); }
+static mmi_value b_similarity(mmi_graph *g, const mmi_value *x) { return mmi_similarity(g, x[0], x[1], x[2], x[3]); }
+static mmi_value b_similarity_plain(mmi_graph *g, const mmi_value *x) { return mmi_similarity(g, x[0], x[1], x[2], 0); }
+static mmi_value b_masked_error(mmi_graph *g, const mmi_value *x)
+{
+    void *mask = NULL;
+    mmi_value m = mmi_graph_constant(g, MM_DTYPE_F32, 2, S(2, 3), &mask);
+    assert_non_null(mask);
+    memcpy(mask, (float[]){1, 0, 0.5f, 0, 2, 1}, 6 * sizeof(float));
+    return mmi_masked_error(g, x[0], x[1], 1.5f, m);
+}
+static mmi_value b_bicubic(mmi_graph *g, const mmi_value *x) { return mmi_resize_grid(g, x[0], 5, 3, MMI_RESIZE_BICUBIC); }
+static mmi_value b_bicubic_antialias(mmi_graph *g, const mmi_value *x) { return mmi_resize_grid(g, x[0], 2, 7, MMI_RESIZE_BICUBIC_ANTIALIAS); }
+static mmi_value b_bilinear_antialias(mmi_graph *g, const mmi_value *x) { return mmi_resize_grid(g, x[0], 2, 7, MMI_RESIZE_BILINEAR_ANTIALIAS); }
+static mmi_value b_grids(mmi_graph *g, const mmi_value *x)
+{
+    return mmi_resize_grids(g, x[0], ids(g, 2, S(3, 2), I(2, 3, 1, 4, 3, 3)), 9, MMI_RESIZE_BILINEAR_ANTIALIAS);
+}
 static mmi_value b_mean(mmi_graph *g, const mmi_value *x) { return mmi_mean(g, x[0]); }
 static mmi_value b_likelihood(mmi_graph *g, const mmi_value *x) { return mmi_log_likelihood(g, x[0], ids(g, 1, S(4), I(2, MMI_IGNORED, 0, 4)), 0); }
 static mmi_value b_smooth(mmi_graph *g, const mmi_value *x) { return mmi_log_likelihood(g, x[0], ids(g, 1, S(4), I(2, MMI_IGNORED, 0, 4)), 0.1f); }
@@ -162,6 +210,7 @@ static const op_case cases[] = {
     {"linear", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear, 0},
     {"linear then gelu", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear_gelu, 0},
     {"linear, two weights", {{2, {3, 5}}, {2, {4, 5}}, {2, {2, 5}}, {1, {2}}}, 14, b_linear_parts, 0},
+    {"many rows", {{3, {2, 1, 12}}, {2, {24, 12}}, {1, {24}}, {1, {24}}, {1, {24}}, {2, {5, 24}}}, 62, b_many_rows, 0.04},
     {"add", {{3, {2, 3, 4}}, {3, {2, 3, 4}}}, 0, b_add, 0},
     {"add, repeated", {{3, {2, 3, 4}}, {2, {3, 4}}}, 0, b_add, 0},
     {"add, a vector weight", {{3, {2, 3, 4}}, {1, {4}}}, 2, b_add, 0},
@@ -195,13 +244,31 @@ static const op_case cases[] = {
     {"attention, a repeated bias", {{4, {2, 3, 2, 4}}, {4, {2, 5, 1, 4}}, {4, {2, 5, 1, 4}}, {4, {2, 1, 1, 5}}}, 0, b_bias, 0},
     {"attention, distances", {{4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 4}}, {2, {8, 2}}}, 0, b_distance, 0},
     {"attention, segments", {{4, {1, 5, 4, 4}}, {4, {1, 5, 2, 4}}, {4, {1, 5, 2, 4}}}, 0, b_segments, 0},
+    {"attention, distances behind", {{4, {2, 3, 2, 4}}, {4, {2, 5, 1, 4}}, {4, {2, 5, 1, 3}}, {2, {6, 2}}, {4, {1, 2, 1, 5}}}, 0, b_distance_causal, 0},
+    {"attention, everything", {{4, {2, 5, 4, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 6}}, {4, {1, 4, 1, 5}}, {2, {8, 4}}}, 16, b_everything, 0},
+    {"attention, segments, bias", {{4, {1, 6, 4, 4}}, {4, {1, 6, 2, 4}}, {4, {1, 6, 2, 4}}, {4, {1, 1, 6, 6}}, {2, {8, 4}}}, 16, b_segments_bias, 0},
+    {"attention, side by side", {{3, {2, 5, 32}}}, 0, b_strided, 0},
     {"attention, many", {{4, {1, 70, 2, 4}}, {4, {1, 70, 1, 4}}, {4, {1, 70, 1, 4}}}, 0, b_causal, 0},
     {"transpose", {{3, {2, 3, 4}}}, 0, b_transpose, 0},
     {"overlapping slices", {{2, {2, 4}}}, 0, b_slices, 0},
     {"slices that cover", {{2, {3, 8}}}, 0, b_tiles, 0},
     {"repeat", {{3, {2, 1, 4}}}, 0, b_repeat, 0},
     {"concat", {{3, {2, 3, 4}}, {3, {1, 2, 4}}, {3, {2, 1, 4}}}, 0, b_concat, 0},
-    {"lookup", {{2, {5, 4}}}, 1, b_lookup, 0},
+    {"lookup", {{2, {5, 130}}}, 1, b_lookup, 0},
+    {"merge rows", {{3, {2, 3, 4}}, {2, {3, 4}}}, 0, b_merge_rows, 0},
+    {"patches", {{4, {2, 3, 5, 4}}}, 0, b_patches, 0},
+    {"windows", {{3, {2, 3, 7}}}, 0, b_windows, 0},
+    {"windows, transposed", {{3, {2, 7, 3}}}, 0, b_windows_transposed, 0},
+    {"segment mean", {{2, {6, 4}}}, 0, b_segment_mean, 0},
+    {"segment first", {{3, {1, 6, 4}}}, 0, b_segment_first, 0},
+    {"gather", {{3, {2, 4, 5}}}, 0, b_gather, 0},
+    {"similarity", {{2, {3, 8}}, {2, {4, 8}}, {0}, {1, {1}}}, 12, b_similarity, 0},
+    {"similarity without bias", {{2, {3, 8}}, {2, {4, 8}}, {1, {1}}}, 4, b_similarity_plain, 0},
+    {"masked error", {{3, {2, 3, 4}}, {3, {2, 3, 4}}}, 0, b_masked_error, 0},
+    {"bicubic", {{3, {3, 4, 5}}}, 0, b_bicubic, 0},
+    {"bicubic, antialias", {{3, {5, 4, 70}}}, 0, b_bicubic_antialias, 0},
+    {"bilinear, antialias", {{3, {5, 4, 3}}}, 0, b_bilinear_antialias, 0},
+    {"grids", {{3, {4, 4, 70}}}, 0, b_grids, 0},
     {"mean", {{3, {2, 3, 4}}}, 0, b_mean, 0},
     {"likelihood", {{2, {4, 5}}}, 0, b_likelihood, 0},
     {"likelihood, smoothed", {{2, {4, 5}}}, 0, b_smooth, 0},
@@ -220,7 +287,7 @@ typedef struct {
 static void prepare(fixture *f, const op_case *c, uint64_t seed)
 {
     memset(f, 0, sizeof *f);
-    for (size_t i = 0; i < MAX_WEIGHTS && c->in[i].rank; i++) {
+    for (size_t i = 0; i < MAX_WEIGHTS && (c->in[i].rank || c->in[i + 1].rank); i++) {
         mmi_weight *w = &f->weight[i];
         w->name = (char *)(uintptr_t)"weight";
         w->dtype = MM_DTYPE_F32;
@@ -287,17 +354,59 @@ static void check_case(const op_case *c)
     prepare(f, c, 3);
     (void)loss_of(f, c, 1, 0);
     for (size_t i = 0; i < f->n; i++) {
-        double largest = 1e-6, worst = 0;
+        double largest = 1e-6, worst = 0, h = c->step > 0 ? c->step : 0.01;
         size_t step = 1 + f->count[i] / 64;
         for (size_t k = 0; k < f->count[i]; k++) largest = fmax(largest, fabs((double)f->gradient[i][k]));
         for (size_t k = 0; k < f->count[i]; k += step) {
-            double d = (4 * difference(f, c, &f->data[i][k], 0.01) - difference(f, c, &f->data[i][k], 0.02)) / 3;
+            double d = (4 * difference(f, c, &f->data[i][k], h) - difference(f, c, &f->data[i][k], 2 * h)) / 3;
             worst = fmax(worst, fabs(d - (double)f->gradient[i][k]));
         }
-        if (!(worst <= (c->tolerance > 0 ? c->tolerance : 2e-4) * largest)) fail_msg("%s, input %zu: off by %g of %g", c->name, i, worst, largest);
+        if (!(worst <= 2e-4 * largest)) fail_msg("%s, input %zu: off by %g of %g", c->name, i, worst, largest);
         print_message("%-28s input %zu: %.1e of %.3g\n", c->name, i, worst / largest, largest);
     }
     free(f);
+}
+
+/* One pass on so many threads at a level. */
+static void pass_at(fixture *f, const op_case *c, int64_t level, int64_t threads)
+{
+    ok(mm_context_set_i64(ctx, MM_CONTEXT_CPU_LEVEL, level));
+    ok(mm_context_set_i64(ctx, MM_CONTEXT_THREADS, threads));
+    prepare(f, c, 3);
+    (void)loss_of(f, c, 1, 0);
+}
+
+static void test_levels_and_threads(void **state)
+{
+    fixture *reference = malloc(sizeof *reference), *f = malloc(sizeof *f), *g = malloc(sizeof *g);
+    double worst = 0;
+    (void)state;
+
+    assert_true(reference && f && g);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const op_case *c = &cases[i];
+        pass_at(reference, c, MM_CPU_REFERENCE, 1);
+        for (int64_t level = MM_CPU_REFERENCE; level <= MM_CPU_AVX512; level++) { /* a missing one runs the highest again */
+            pass_at(f, c, level, 1);
+            for (int64_t threads = 2; threads <= 3; threads++) {
+                pass_at(g, c, level, threads);
+                assert_memory_equal(f->gradient, g->gradient, sizeof f->gradient);
+            }
+            for (size_t k = 0; k < f->n; k++) {
+                double largest = 1e-6, off = 0;
+                for (size_t e = 0; e < f->count[k]; e++) {
+                    largest = fmax(largest, fabs((double)reference->gradient[k][e]));
+                    off = fmax(off, fabs((double)reference->gradient[k][e] - (double)f->gradient[k][e]));
+                }
+                worst = fmax(worst, off / largest);
+                if (!(off <= 1e-5 * largest)) fail_msg("%s, input %zu: level %d is off by %g of %g", c->name, k, (int)level, off, largest);
+            }
+        }
+    }
+    print_message("levels differ by %.1e at most\n", worst);
+    free(reference);
+    free(f);
+    free(g);
 }
 
 static void test_ops(void **state)
@@ -309,6 +418,7 @@ static void test_ops(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_ops, setup, teardown)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_ops, setup, teardown),
+                                       cmocka_unit_test_setup_teardown(test_levels_and_threads, setup, teardown)};
     return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);
 }
