@@ -13,9 +13,9 @@ enum {
     PIECES = 64,             /* of weights, packed at a time */
     PACKED_FLOATS = 1 << 20, /* of those, unless one alone is more */
     PACK_ROWS = 64,          /* in a task */
-    WEIGHT_ROWS = 256,       /* of dw in a task, at most */
-    WEIGHT_COLS = 96,
-    WEIGHT_DEPTH = 256       /* rows of x packed at a time */
+    WEIGHT_ROWS = 32,        /* of dw in a task */
+    MOST_DEPTH = 512,        /* rows of dy and x, packed at a time */
+    LEAST_DEPTH = 64
 };
 
 /* `total` cut evenly into parts of at most `most` */
@@ -67,8 +67,8 @@ static void input_task(void *arg, size_t task, int worker)
 
     for (size_t i = 0; i < j->count; i++) {
         const piece *p = &j->pieces[i];
-        mmi_product_run(j->run->k, &(mmi_product){p->dy + row * j->n, j->n, 0, mmi_size_min(MMI_PRODUCT_ROWS, j->m - row), p->depth, j->k, p->packed, col,
-                                                  mmi_size_min(col + MMI_PRODUCT_COLS, j->k), j->dx + row * j->k, j->k, j->add || i});
+        mmi_product_run(j->run->k, &(mmi_product){p->dy, j->n, 0, p->packed, p->depth, j->k, row, mmi_size_min(row + MMI_PRODUCT_ROWS, j->m), col,
+                                                  mmi_size_min(col + MMI_PRODUCT_COLS, j->k), j->dx, j->k, j->add || i});
     }
 }
 
@@ -130,45 +130,61 @@ static const mmi_op input_op = {"linear_input_gradient", run_input, input_scratc
 typedef struct {
     const mmi_run *run;
     const float *dy, *x;
-    float *dw;
+    float *dw, *packed_dy, *packed_x;
     size_t m, n, stride; /* dy [m, n], x [m] rows at this distance */
-    size_t rows, cols, tile_rows, row_tiles;
+    size_t rows, cols, row_tiles;
+    size_t from, depth;  /* rows of both, now */
 } weight_job;
+
+static void pack_both_task(void *arg, size_t task, int worker)
+{
+    const weight_job *j = arg;
+    (void)worker;
+    for (size_t r = task * PACK_ROWS; r < (task + 1) * PACK_ROWS && r < j->depth; r++) {
+        mmi_product_pack(j->run->k, j->dy + (j->from + r) * j->n, r, j->depth, j->rows, j->packed_dy);
+        mmi_product_pack(j->run->k, j->x + (j->from + r) * j->stride, r, j->depth, j->cols, j->packed_x);
+    }
+}
 
 static void weight_task(void *arg, size_t task, int worker)
 {
     const weight_job *j = arg;
-    const mmi_kernels *k = j->run->k;
-    const size_t row = task % j->row_tiles * j->tile_rows, col = task / j->row_tiles * WEIGHT_COLS, cols = mmi_size_min(WEIGHT_COLS, j->cols - col);
-    float *packed = mmi_run_worker(j->run, worker);
-
-    for (size_t at = 0; at < j->m; at += WEIGHT_DEPTH) {
-        const size_t depth = mmi_size_min(WEIGHT_DEPTH, j->m - at);
-        for (size_t i = 0; i < depth; i++) mmi_product_pack(k, j->x + (at + i) * j->stride + col, i, depth, cols, packed);
-        mmi_product_run(k, &(mmi_product){j->dy + at * j->n + row, j->n, 1, mmi_size_min(j->tile_rows, j->rows - row), depth, cols, packed, 0, cols,
-                                          j->dw + row * j->cols + col, j->cols, 1});
-    }
+    const size_t row = task % j->row_tiles * WEIGHT_ROWS, col = task / j->row_tiles * MMI_PRODUCT_COLS;
+    (void)worker;
+    mmi_product_run(j->run->k, &(mmi_product){j->packed_dy, j->rows, 1, j->packed_x, j->depth, j->cols, row, mmi_size_min(row + WEIGHT_ROWS, j->rows), col,
+                                              mmi_size_min(col + MMI_PRODUCT_COLS, j->cols), j->dw, j->cols, 1});
 }
+
+static size_t depth_of(size_t m, size_t rows, size_t cols) { return even(m, mmi_size_max(LEAST_DEPTH, mmi_size_min(MOST_DEPTH, PACKED_FLOATS / (rows + cols)))); }
 
 static mm_status run_weight(mmi_run *run, const mmi_node *n)
 {
     const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[2])->weight;
     const mmi_value_info *dy = mmi_graph_look(run->graph, n->inputs[0]);
-    weight_job j = {run, mmi_run_f32(run, n->inputs[0]) + n->i[0], mmi_run_f32(run, n->inputs[1]), w->gradient, 0, (size_t)dy->shape[dy->rank - 1], 0, w->rows, w->cols,
-                    even(w->rows, WEIGHT_ROWS), 0};
-    size_t cols;
+    weight_job j = {.run = run, .dy = mmi_run_f32(run, n->inputs[0]) + n->i[0], .x = mmi_run_f32(run, n->inputs[1]), .dw = w->gradient,
+                    .n = (size_t)dy->shape[dy->rank - 1], .rows = w->rows, .cols = w->cols, .row_tiles = (w->rows + WEIGHT_ROWS - 1) / WEIGHT_ROWS};
+    size_t cols, step;
 
     (void)mmi_graph_rows(run->graph, n->inputs[1], &j.m, &cols, &j.stride);
-    j.row_tiles = (j.rows + j.tile_rows - 1) / j.tile_rows;
-    mmi_run_tasks(run, weight_task, &j, j.row_tiles * ((j.cols + WEIGHT_COLS - 1) / WEIGHT_COLS));
+    step = depth_of(j.m, j.rows, j.cols);
+    j.packed_dy = mmi_run_shared(run);
+    j.packed_x = j.packed_dy + mmi_product_floats(step, j.rows);
+    for (; j.from < j.m; j.from += step) {
+        j.depth = mmi_size_min(step, j.m - j.from);
+        mmi_run_tasks(run, pack_both_task, &j, (j.depth + PACK_ROWS - 1) / PACK_ROWS);
+        mmi_run_tasks(run, weight_task, &j, j.row_tiles * ((j.cols + MMI_PRODUCT_COLS - 1) / MMI_PRODUCT_COLS));
+    }
     return MM_OK;
 }
 
 static void weight_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
 {
-    (void)g;
-    (void)n;
-    size->worker = mmi_product_floats(WEIGHT_DEPTH, WEIGHT_COLS) * sizeof(float);
+    const mmi_weight *w = mmi_graph_look(g, n->inputs[2])->weight;
+    size_t m, cols, stride;
+
+    (void)mmi_graph_rows(g, n->inputs[1], &m, &cols, &stride);
+    m = depth_of(m, w->rows, w->cols);
+    size->shared = (mmi_product_floats(m, w->rows) + mmi_product_floats(m, w->cols)) * sizeof(float);
 }
 
 static const mmi_op weight_op = {"linear_weight_gradient", run_weight, weight_scratch, 0, NULL};

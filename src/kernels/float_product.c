@@ -7,7 +7,7 @@
 #include "float_linear.h"
 #include "size.h"
 
-enum { GROUP = MMI_FLOAT_PACK_ROWS, COLUMN_ROWS = 16 /* of a by columns at a time: a cache line of each */ };
+enum { GROUP = MMI_FLOAT_PACK_ROWS };
 
 size_t mmi_product_floats(size_t depth, size_t cols) { return (cols + GROUP - 1) / GROUP * GROUP * depth; }
 
@@ -25,20 +25,24 @@ void mmi_product_pack(const mmi_kernels *k, const float *row, size_t j, size_t d
     memcpy(packed, row + c, (cols - c) * sizeof *row);
 }
 
+static void run_blas(const mmi_product *p)
+{
+    const float *a = p->a + (p->a_packed ? p->row0 : p->row0 * p->lda);
+    mmi_blas_gemm(p->a_packed, 0, p->row1 - p->row0, p->col1 - p->col0, p->depth, 1, a, p->lda, p->b + p->col0, p->cols, p->add ? 1.0f : 0.0f,
+                  p->y + p->row0 * p->ldy + p->col0, p->ldy);
+}
+
 void mmi_product_run(const mmi_kernels *k, const mmi_product *p)
 {
-    mmi_float_tile t = {MM_DTYPE_F32, p->packed, p->col1, p->depth, p->col0 / GROUP, (p->col1 + GROUP - 1) / GROUP, p->a, p->lda, p->m, p->y, p->ldy, p->by_columns, p->add};
+    /* Of a packed a, a group of rows at a time. */
+    const size_t step = p->a_packed ? GROUP : p->row1 - p->row0, ldx = p->a_packed ? GROUP : p->lda;
 
     if (k->level == MM_CPU_REFERENCE) {
-        mmi_blas_gemm(p->by_columns, 0, p->m, p->col1 - p->col0, p->depth, 1, p->a, p->lda, p->packed + p->col0, p->cols, p->add ? 1.0f : 0.0f, p->y + p->col0, p->ldy);
+        run_blas(p);
         return;
     }
-    if (!p->by_columns) {
-        k->float_linear(&t);
-        return;
-    }
-    for (size_t row = 0; row < p->m; row += COLUMN_ROWS, t.x += COLUMN_ROWS, t.y += COLUMN_ROWS * p->ldy) {
-        t.m = mmi_size_min(COLUMN_ROWS, p->m - row);
-        k->float_linear(&t);
-    }
+    for (size_t row = p->row0; row < p->row1; row += step)
+        k->float_linear(&(mmi_float_tile){MM_DTYPE_F32, p->b, p->col1, p->depth, p->col0 / GROUP, (p->col1 + GROUP - 1) / GROUP,
+                                          p->a + row * (p->a_packed ? p->depth : p->lda), ldx, mmi_size_min(step, p->row1 - row), p->y + row * p->ldy, p->ldy,
+                                          p->a_packed, p->add});
 }
