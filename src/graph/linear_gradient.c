@@ -14,7 +14,7 @@ enum {
     PACKED_FLOATS = 1 << 20, /* of those, unless one alone is more */
     PACK_ROWS = 64,          /* in a task */
     WEIGHT_ROWS = 32,        /* of dw in a task */
-    MOST_DEPTH = 512,        /* rows of dy and x, packed at a time */
+    MOST_DEPTH = 256,        /* rows of dy and x, packed at a time */
     LEAST_DEPTH = 64
 };
 
