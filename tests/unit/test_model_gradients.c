@@ -1,5 +1,6 @@
-/* Gradients of whole models beside torch's (tests/golden/make_gradients.py): every family, each weight by its norm, sum, a projection and three elements; of composites beside differences; the same bits
- * on 1, 2 and 3 threads and with checkpoints, which need less memory for a deep model; and without memory.
+/* Gradients of whole models beside torch's (tests/golden/make_gradients.py): every family, each weight by its norm, sum, a projection and three
+ * elements; of composites beside differences; the same bits on 1, 2 and 3 threads and with checkpoints, which need less memory for a deep model;
+ * and without memory.
  * SPDX-License-Identifier: MIT */
 #include "model_fixture.h"
 #include "unit_fixture.h"
@@ -16,8 +17,8 @@
 
 enum { LEAST_MODELS = 35, MOST_WEIGHTS = 512 };
 
-/* Of what a weight's gradient is by its norm; float32 sums in another order differ by about 1e-6. Where it is nothing in truth (keys' biases), all there is is rounding: then of
- * the largest gradient of the model. */
+/* Of what a weight's gradient is by its norm; float32 sums in another order differ by about 1e-6. Where it is nothing in truth (keys' biases), all
+ * there is is rounding: then of the largest gradient of the model. */
 static const double BOUND = 1e-4, ROUNDING = 1e-6;
 
 typedef struct {
