@@ -10,7 +10,7 @@
 
 static const char where[] = "the trained tokenizer";
 
-enum { NONE = UINT32_MAX };
+#define NONE UINT32_MAX
 
 typedef struct {
     int32_t id;

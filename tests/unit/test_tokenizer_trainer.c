@@ -299,7 +299,8 @@ static void test_options(void **state)
     assert_true(mm_tokenizer_size(out) > 256 && mm_tokenizer_size(out) <= 270);
     mm_tokenizer_release(out);
     assert_int_equal(mm_tokenizer_trainer_train(t, NULL, NULL), MM_OK);
-    (void)snprintf(token, sizeof token, "%s/no/such", f->folder);
+    write_bytes(f, "", 0);
+    (void)snprintf(token, sizeof token, "%s/below", f->path); /* a file */
     assert_int_equal(mm_tokenizer_trainer_train(t, token, &out), MM_E_IO);
     assert_null(out);
     mm_tokenizer_trainer_destroy(t);
