@@ -14,6 +14,8 @@
 
 /* The constants of SentencePiece's trainer. */
 enum { MAX_SEEDS = 1000000, SUB_ITERATIONS = 2 };
+/* Of a score in the file: with more, readers that do not round to the nearest double (the package's is one) break ties otherwise than we do. */
+enum { DIGITS = 15 };
 static const double shrinking_factor = 0.75, unk_penalty = 10, least_expected = 0.5, missing_step = 0.0001;
 
 typedef struct {
@@ -521,7 +523,7 @@ static int write_token(trainer *t, const char *token, size_t n, double score, in
 {
     char number[40];
 
-    mmi_jinja_float_text(score, number);
+    (void)mmi_jinja_print_double(number, sizeof number, "", DIGITS, 'g', score); /* it fits */
     return mmi_text_format(t->ctx, out, first ? "[" : ", [") || mmi_json_quote(t->ctx, out, token, n) || mmi_text_format(t->ctx, out, ", %s]", number);
 }
 

@@ -94,7 +94,7 @@ def unigram(name, pre_tokenizer, **options):
     tokens = specials + sorted((k for k in scores if k not in specials), key=lambda k: (-scores[k], k))
     model["model"]["vocab"] = [[k, scores[k]] for k in tokens]
     t = Tokenizer.from_str(json.dumps(model))
-    write(name, t, scores=[scores[k] for k in tokens])
+    write(name, t, scores=[round(scores[k], 11) for k in tokens])
 
 
 os.makedirs(OUT, exist_ok=True)
@@ -110,3 +110,4 @@ word_piece("word_piece", BERT, normalizers.Sequence([normalizers.NFKC(), normali
            vocab_size=1500)
 unigram("unigram", METASPACE, vocab_size=1000, special_tokens=["<unk>", "</s>"])
 unigram("unigram_bytes", BYTES, vocab_size=800, special_tokens=["<unk>"], initial_alphabet=ALPHABET, max_piece_length=6)
+unigram("unigram_pairs", METASPACE, vocab_size=1250, special_tokens=["<unk>"], max_piece_length=2)  # few enough: the order of the seeds decides

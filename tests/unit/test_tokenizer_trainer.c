@@ -49,6 +49,9 @@ static const training trainings[] = {
       {MM_TOKENIZER_TRAINER_PRE_TOKENIZER, MM_PRE_TOKENIZER_BYTE_LEVEL},
       {MM_TOKENIZER_TRAINER_MAX_PIECE_LENGTH, 6}},
      {{MM_TOKENIZER_TRAINER_UNK_TOKEN, "<unk>"}}},
+    {"unigram_pairs",
+     {{MM_TOKENIZER_TRAINER_MODEL, MM_TOKENIZER_UNIGRAM}, {MM_TOKENIZER_TRAINER_VOCAB_SIZE, 1250}, {MM_TOKENIZER_TRAINER_MAX_PIECE_LENGTH, 2}},
+     {{0, NULL}}},
 };
 enum { TRAININGS = sizeof trainings / sizeof *trainings };
 
@@ -296,7 +299,8 @@ static void test_options(void **state)
     assert_true(mm_tokenizer_size(out) > 256 && mm_tokenizer_size(out) <= 270);
     mm_tokenizer_release(out);
     assert_int_equal(mm_tokenizer_trainer_train(t, NULL, NULL), MM_OK);
-    (void)snprintf(token, sizeof token, "%s/no/such", f->folder);
+    write_bytes(f, "", 0);
+    (void)snprintf(token, sizeof token, "%s/below", f->path); /* a file */
     assert_int_equal(mm_tokenizer_trainer_train(t, token, &out), MM_E_IO);
     assert_null(out);
     mm_tokenizer_trainer_destroy(t);
@@ -308,6 +312,11 @@ static void test_options(void **state)
     mm_tokenizer_trainer_destroy(t);
     t = make_simple(f, MM_TOKENIZER_WORD_PIECE, 100);
     assert_int_equal(mm_tokenizer_trainer_set_i64(t, MM_TOKENIZER_TRAINER_PRE_TOKENIZER, MM_PRE_TOKENIZER_METASPACE), MM_OK);
+    add(f, t, "a");
+    assert_int_equal(mm_tokenizer_trainer_train(t, NULL, &out), MM_E_ARGUMENT);
+    mm_tokenizer_trainer_destroy(t);
+    t = make_simple(f, MM_TOKENIZER_BPE, 300);
+    assert_int_equal(mm_tokenizer_trainer_set_i64(t, MM_TOKENIZER_TRAINER_LIMIT_ALPHABET, 20), MM_OK);
     add(f, t, "a");
     assert_int_equal(mm_tokenizer_trainer_train(t, NULL, &out), MM_E_ARGUMENT);
     mm_tokenizer_trainer_destroy(t);
