@@ -18,13 +18,6 @@ enum {
     LEAST_DEPTH = 64
 };
 
-/* `total` cut evenly into parts of at most `most` */
-static size_t even(size_t total, size_t most)
-{
-    const size_t parts = (total + most - 1) / most;
-    return parts ? (total + parts - 1) / parts : 1;
-}
-
 /* dx = sum over parts of dy_part w_part */
 
 typedef struct {
@@ -67,7 +60,7 @@ static void input_task(void *arg, size_t task, int worker)
 
     for (size_t i = 0; i < j->count; i++) {
         const piece *p = &j->pieces[i];
-        mmi_product_run(j->run->k, &(mmi_product){p->dy, j->n, 0, p->packed, p->depth, j->k, row, mmi_size_min(row + MMI_PRODUCT_ROWS, j->m), col,
+        mmi_product_run(j->run->k, &(mmi_product){p->dy, j->n, MMI_A_ROWS, p->packed, p->depth, j->k, row, mmi_size_min(row + MMI_PRODUCT_ROWS, j->m), col,
                                                   mmi_size_min(col + MMI_PRODUCT_COLS, j->k), j->dx, j->k, j->add || i});
     }
 }
@@ -93,7 +86,7 @@ static mm_status run_input(mmi_run *run, const mmi_node *n)
     j.m = (size_t)mmi_graph_elements(run->graph, n->output) / j.k;
     for (size_t p = 1; p < n->n_inputs; p++) {
         const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[p])->weight;
-        const size_t step = even(w->rows, MMI_PRODUCT_DEPTH);
+        const size_t step = mmi_size_even(w->rows, MMI_PRODUCT_DEPTH);
         for (size_t row = 0; row < w->rows; row += step) {
             const size_t depth = mmi_size_min(step, w->rows - row), floats = mmi_product_floats(depth, j.k);
             if (j.count == PIECES || (j.count && used + floats > PACKED_FLOATS)) {
@@ -117,7 +110,7 @@ static void input_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *si
     for (size_t p = 1; p < n->n_inputs; p++) {
         const size_t rows = mmi_graph_look(g, n->inputs[p])->weight->rows;
         all += mmi_product_floats(rows, k);
-        largest = mmi_size_max(largest, mmi_product_floats(even(rows, MMI_PRODUCT_DEPTH), k));
+        largest = mmi_size_max(largest, mmi_product_floats(mmi_size_even(rows, MMI_PRODUCT_DEPTH), k));
     }
     size->shared = mmi_size_min(all, mmi_size_max(largest, PACKED_FLOATS)) * sizeof(float);
     size->worker = k * sizeof(float);
@@ -151,11 +144,11 @@ static void weight_task(void *arg, size_t task, int worker)
     const weight_job *j = arg;
     const size_t row = task % j->row_tiles * WEIGHT_ROWS, col = task / j->row_tiles * MMI_PRODUCT_COLS;
     (void)worker;
-    mmi_product_run(j->run->k, &(mmi_product){j->packed_dy, j->rows, 1, j->packed_x, j->depth, j->cols, row, mmi_size_min(row + WEIGHT_ROWS, j->rows), col,
+    mmi_product_run(j->run->k, &(mmi_product){j->packed_dy, j->rows, MMI_A_PACKED, j->packed_x, j->depth, j->cols, row, mmi_size_min(row + WEIGHT_ROWS, j->rows), col,
                                               mmi_size_min(col + MMI_PRODUCT_COLS, j->cols), j->dw, j->cols, 1});
 }
 
-static size_t depth_of(size_t m, size_t rows, size_t cols) { return even(m, mmi_size_max(LEAST_DEPTH, mmi_size_min(MOST_DEPTH, PACKED_FLOATS / (rows + cols)))); }
+static size_t depth_of(size_t m, size_t rows, size_t cols) { return mmi_size_even(m, mmi_size_max(LEAST_DEPTH, mmi_size_min(MOST_DEPTH, PACKED_FLOATS / (rows + cols)))); }
 
 static mm_status run_weight(mmi_run *run, const mmi_node *n)
 {

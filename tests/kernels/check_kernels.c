@@ -381,6 +381,55 @@ static void test_softmax(void **state)
     for (size_t i = 0; i < 40; i++) assert_true(isnan(y[i]));
 }
 
+static void test_softmax_gradient(void **state)
+{
+    const mmi_kernels *k = table(state);
+    for (size_t s = 0; s < N_SIZES; s++) {
+        for (int turn = 0; turn < 2; turn++) {
+            const size_t n = SIZES[s];
+            buffer in[3];
+            float *y = floats_open(&in[0], n, turn), *dy = floats_open(&in[1], n, turn), *dx = floats_open(&in[2], n, turn), *to = turn ? dy : dx;
+            double mean = 0, size = 0, *want = malloc((n + 1) * sizeof *want);
+            fill(y, n, 0, 1);
+            fill(dy, n, -3, 3);
+            for (size_t i = 0; i < n; i++) {
+                mean += (double)y[i] * dy[i];
+                size += fabs((double)y[i] * dy[i]);
+            }
+            for (size_t i = 0; i < n; i++) want[i] = 0.7f * (double)y[i] * (dy[i] - mean);
+            k->softmax_gradient(y, dy, 0.7f, to, n);
+            for (size_t i = 0; i < n; i++) CHECK_CLOSE(to[i], want[i], EPS * (4 * fabs(want[i]) + 4 * (size + 3) * y[i]), "softmax gradient n=%zu i=%zu", n, i);
+            for (int i = 0; i < 3; i++) buffer_close(&in[i]);
+            free(want);
+        }
+    }
+}
+
+static void test_log_sum_exp(void **state)
+{
+    const mmi_kernels *k = table(state);
+    for (size_t s = 0; s < N_SIZES; s++) {
+        for (int turn = 0; turn < 4; turn++) {
+            const size_t n = SIZES[s];
+            const float scale = turn & 1 ? 0.4f : 1;
+            double top = -INFINITY, sum = 0, want;
+            buffer in;
+            float *x = floats_open(&in, n, turn);
+            if (!n) continue;
+            if (turn & 2) fill(x, n, -1000, -900);
+            else fill(x, n, -20, 20);
+            if (n > 3) x[2] = -INFINITY;
+            for (size_t i = 0; i < n; i++) top = fmax(top, x[i]);
+            for (size_t i = 0; i < n; i++) sum += exp((x[i] - top) * scale);
+            want = top * scale + log(sum);
+            CHECK_CLOSE(k->log_sum_exp(x, scale, n), want, EPS * 40, "log of a sum n=%zu", n); /* of exponents up to 40 from the top */
+            if (n > 3) x[3] = NAN;
+            assert_true(n <= 3 || isnan(k->log_sum_exp(x, scale, n)));
+            buffer_close(&in);
+        }
+    }
+}
+
 static void test_rope(void **state)
 {
     const mmi_kernels *k = table(state);
@@ -1005,7 +1054,7 @@ static void test_squares(void **state)
 #define ENTRIES(X)                                                                                                      \
     X(add)                                                                                                              \
     X(mul) X(scale) X(activate) X(gate) X(layer_norm) X(rms_norm) X(activate_gradient) X(gate_gradient) \
-        X(layer_norm_gradient) X(rms_norm_gradient) X(softmax) X(dot) X(rope) X(from_f16) \
+        X(layer_norm_gradient) X(rms_norm_gradient) X(softmax_gradient) X(log_sum_exp) X(softmax) X(dot) X(rope) X(from_f16) \
         X(from_bf16) X(to_f16) X(matmul_rows) X(float_linear) X(attention) X(pack_keys) X(adamw) X(sgd) X(lion) X(adafactor) \
         X(sum_squares) X(column_squares)
 
@@ -1185,6 +1234,8 @@ int main(int argc, char **argv)
         {"layer_norm", test_layer_norm},
         {"rms_norm", test_rms_norm},
         {"softmax", test_softmax},
+        {"softmax gradient", test_softmax_gradient},
+        {"log of a sum", test_log_sum_exp},
         {"rope", test_rope},
         {"from_16bit", test_from_16bit},
         {"to_f16", test_to_f16},
