@@ -79,8 +79,9 @@ MM_API mm_status mm_trainer_get_f64(const mm_trainer *trainer, int32_t fact, dou
 /* The run's output folder, borrowed. Since 0.2. */
 MM_API const char *mm_trainer_output(const mm_trainer *trainer);
 
-/* The model that is trained, borrowed for the trainer's life; it may be used between calls of the trainer. Since 0.2. */
-MM_API const mm_model *mm_trainer_model(const mm_trainer *trainer);
+/* The model that is trained, borrowed for the trainer's life (mm_model_retain keeps it longer); what it answers changes with the steps. It may be used between calls of the trainer.
+ * NULL for NULL. Since 0.2. */
+MM_API mm_model *mm_trainer_model(const mm_trainer *trainer);
 
 #ifdef __cplusplus
 }
