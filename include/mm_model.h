@@ -63,8 +63,8 @@ MM_API mm_status mm_model_adapt(mm_context *ctx, mm_model *base, const char *dir
  * MM_E_CANCELLED. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_merge_adapter(mm_context *ctx, const mm_model *adapted, mm_model **out);
 
-/* Write an adapted model's adapter, without the model, as the two files that mm_model_adapt and peft read, float32. The directory is made where its
- * parent is there; each file is written aside and takes the place of the old one when it is complete.
+/* Write an adapted model's adapter, without the model, as the two files that mm_model_adapt and peft read, float32. The directory is made when it is
+ * not there; each file is written aside and takes the place of the old one when it is complete.
  * Returns MM_OK, MM_E_ARGUMENT (it has no adapter), MM_E_IO or MM_E_NOMEM. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx, const char *directory);
 

@@ -124,7 +124,8 @@ enum {
     MM_TOKENIZER_TRAINER_VOCAB_SIZE = 2,       /* i64, 1..16777216: tokens wanted, special ones included; default 8000. There are fewer when the texts
                                                 * give no more, and more when that many characters occur (BPE, WordPiece) */
     MM_TOKENIZER_TRAINER_MIN_FREQUENCY = 3,    /* i64, 0..: times that two tokens must stand side by side to be joined (BPE, WordPiece); default 0 */
-    MM_TOKENIZER_TRAINER_LIMIT_ALPHABET = 4,   /* i64, 0..: characters that become tokens, the most frequent ones (BPE, WordPiece); 0 (default): all */
+    MM_TOKENIZER_TRAINER_LIMIT_ALPHABET = 4,   /* i64, 0..: characters that become tokens, the most frequent ones (BPE and WordPiece without
+                                                * BYTE_LEVEL); 0 (default): all */
     MM_TOKENIZER_TRAINER_MAX_PIECE_LENGTH = 5, /* i64, 0..255: characters of a token (Unigram; 0 (default) means 16), or that two tokens together must
                                                 * have fewer of to be joined, but for single characters (BPE, WordPiece; 0: no bound) */
     MM_TOKENIZER_TRAINER_NORMALIZATION = 6,    /* i64, MM_NORMALIZATION_*: default MM_NORMALIZATION_NONE (*) */
@@ -174,7 +175,7 @@ MM_API mm_status mm_tokenizer_trainer_add_file(mm_tokenizer_trainer *trainer, co
  *   out        receives the tokenizer, reference count 1; NULL after a failure; may itself be NULL
  *
  * Returns MM_OK; MM_E_STATE (no text had a word); MM_E_ARGUMENT (WordPiece with BYTE_LEVEL or METASPACE; MIN_FREQUENCY or LIMIT_ALPHABET for
- * Unigram; VOCAB_SIZE smaller than special tokens and, for Unigram, characters together); MM_E_LIMIT; MM_E_IO (a file that is there already is then as
+ * Unigram, LIMIT_ALPHABET with BYTE_LEVEL; VOCAB_SIZE smaller than special tokens and, for Unigram, characters together); MM_E_LIMIT; MM_E_IO (a file that is there already is then as
  * it was); MM_E_CANCELLED; MM_E_NOMEM. Since 0.2. */
 MM_API mm_status mm_tokenizer_trainer_train(mm_tokenizer_trainer *trainer, const char *directory, mm_tokenizer **out);
 

@@ -46,7 +46,7 @@ mm_status mmi_file_fail(mm_context *ctx, const char *verb, const char *path, int
 
 int mmi_file_exists(const char *path);
 int mmi_file_is_directory(const char *path);
-/* Make a directory, which may be there already; those above it must be. */
+/* Make a directory, and those above it, where they are not there already. */
 mm_status mmi_file_make_directory(mm_context *ctx, const char *path);
 /* From the root and without links, to be freed with mmi_free; NULL where there is no such file, or when out of memory. */
 char *mmi_file_absolute(mm_context *ctx, const char *path);

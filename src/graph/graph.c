@@ -226,7 +226,7 @@ int mmi_graph_rows(const mmi_graph *g, mmi_value v, size_t *rows, size_t *cols, 
     if (i->shape[i->rank - 1] != 1 && i->stride[i->rank - 1] != 1) return 0;
     for (int32_t d = i->rank - 2; d >= 0; d--) {
         if (i->shape[d] == 1) continue;
-        if (!i->stride[d]) return 0; /* the same row again and again */
+        if (!i->stride[d]) return 0; /* repeated: rows at no distance are none for a product of matrices */
         if (!distance) {
             distance = i->stride[d];
         } else if (i->stride[d] != next) {

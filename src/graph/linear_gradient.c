@@ -1,8 +1,8 @@
-/* Both products go through cblas, tile by tile; how they are cut depends on shapes alone.
+/* Both products pack one side and are cut into blocks by shape alone: float_product.h.
  * SPDX-License-Identifier: MIT */
 #include "linear_gradient.h"
 
-#include "blas.h"
+#include "float_product.h"
 #include "grad.h"
 #include "linear_op.h"
 #include "row_gradients.h"
@@ -10,125 +10,194 @@
 #include "size.h"
 
 enum {
-    TILE_ROWS = 512,  /* of dx in a task, at most */
-    TILE_COLS = 192,
-    WIDEN_ROWS = 64,  /* rows of a weight that is not plain f32 that are decoded at a time */
-    WEIGHT_ROWS = 192, /* of dw in a task, at most */
-    WEIGHT_COLS = 384
+    PIECES = 64,             /* of weights, packed at a time */
+    PACKED_FLOATS = 1 << 20, /* of those, unless one alone is more */
+    PACK_ROWS = 64,          /* in a task */
+    WEIGHT_ROWS = 32,        /* of dw in a task */
+    MOST_DEPTH = 256,        /* rows of dy and x, packed at a time */
+    LEAST_DEPTH = 64
 };
+
+/* `total` cut evenly into parts of at most `most` */
+static size_t even(size_t total, size_t most)
+{
+    const size_t parts = (total + most - 1) / most;
+    return parts ? (total + parts - 1) / parts : 1;
+}
 
 /* dx = sum over parts of dy_part w_part */
 
 typedef struct {
-    const mmi_run *run;
+    const mmi_weight *w;
+    size_t row, depth;
     const float *dy;
+    float *packed;
+} piece;
+
+typedef struct {
+    const mmi_run *run;
     float *dx;
     size_t m, n, k; /* dy [m, n], dx [m, k] */
-    size_t row_tiles, col_tiles, tile_cols;
-    size_t parts;
-    const mmi_weight *w[MMI_LINEAR_PARTS];
+    size_t row_tiles;
+    piece pieces[PIECES];
+    size_t count;
+    int add; /* pieces went before these */
 } input_job;
 
-static int is_plain(const mmi_weight *w) { return !w->packed && w->dtype == MM_DTYPE_F32; }
-
-static void multiply_decoded(const input_job *j, const mmi_weight *w, const float *dy, size_t rows, float beta, float *dx, float *wide)
+static void pack_task(void *arg, size_t task, int worker)
 {
-    for (size_t r = 0; r < w->rows; r += WIDEN_ROWS, beta = 1) {
-        size_t n = mmi_size_min(WIDEN_ROWS, w->rows - r);
-        for (size_t i = 0; i < n; i++) mmi_weight_read_row(w, r + i, wide + i * j->k);
-        mmi_blas_gemm(0, 0, rows, j->k, n, 1.0f, dy + r, j->n, wide, j->k, beta, dx, j->k);
+    const input_job *j = arg;
+    const size_t tasks = (MMI_PRODUCT_DEPTH + PACK_ROWS - 1) / PACK_ROWS; /* of a piece, at most */
+    const piece *p = &j->pieces[task / tasks];
+    float *decoded = mmi_run_worker(j->run, worker);
+
+    for (size_t r = task % tasks * PACK_ROWS; r < (task % tasks + 1) * PACK_ROWS && r < p->depth; r++) {
+        const float *row = decoded;
+        if (p->w->dtype == MM_DTYPE_F32 && !p->w->packed) row = (const float *)p->w->data + (p->row + r) * j->k;
+        else mmi_weight_read_row(p->w, p->row + r, decoded);
+        mmi_product_pack(j->run->k, row, r, p->depth, j->k, p->packed);
     }
 }
 
 static void input_task(void *arg, size_t task, int worker)
 {
     const input_job *j = arg;
-    size_t row = task % j->row_tiles * TILE_ROWS, rows = mmi_size_min(TILE_ROWS, j->m - row);
-    size_t col = task / j->row_tiles * j->tile_cols, cols = mmi_size_min(j->tile_cols, j->k - col);
-    const float *dy = j->dy + row * j->n;
-    float *dx = j->dx + row * j->k + col;
+    const size_t row = task % j->row_tiles * MMI_PRODUCT_ROWS, col = task / j->row_tiles * MMI_PRODUCT_COLS;
+    (void)worker;
 
-    for (size_t p = 0; p < j->parts; p++) {
-        const mmi_weight *w = j->w[p];
-        if (is_plain(w)) mmi_blas_gemm(0, 0, rows, cols, w->rows, 1.0f, dy, j->n, (const float *)w->data + col, j->k, p ? 1.0f : 0.0f, dx, j->k);
-        else multiply_decoded(j, w, dy, rows, p ? 1.0f : 0.0f, dx, mmi_run_worker(j->run, worker));
-        dy += w->rows;
+    for (size_t i = 0; i < j->count; i++) {
+        const piece *p = &j->pieces[i];
+        mmi_product_run(j->run->k, &(mmi_product){p->dy, j->n, 0, p->packed, p->depth, j->k, row, mmi_size_min(row + MMI_PRODUCT_ROWS, j->m), col,
+                                                  mmi_size_min(col + MMI_PRODUCT_COLS, j->k), j->dx, j->k, j->add || i});
     }
+}
+
+static void run_pieces(mmi_run *run, input_job *j)
+{
+    j->row_tiles = (j->m + MMI_PRODUCT_ROWS - 1) / MMI_PRODUCT_ROWS;
+    mmi_run_tasks(run, pack_task, j, j->count * ((MMI_PRODUCT_DEPTH + PACK_ROWS - 1) / PACK_ROWS));
+    mmi_run_tasks(run, input_task, j, j->row_tiles * ((j->k + MMI_PRODUCT_COLS - 1) / MMI_PRODUCT_COLS));
+    j->count = 0;
+    j->add = 1;
 }
 
 static mm_status run_input(mmi_run *run, const mmi_node *n)
 {
-    input_job j = {.run = run, .dy = mmi_run_f32(run, n->inputs[0]), .dx = mmi_run_f32(run, n->output), .parts = n->n_inputs - 1};
+    const float *dy = mmi_run_f32(run, n->inputs[0]);
+    input_job j = {.run = run, .dx = mmi_run_f32(run, n->output)};
+    float *packed = mmi_run_shared(run);
+    size_t used = 0;
 
-    for (size_t p = 0; p < j.parts; p++) {
-        j.w[p] = mmi_graph_look(run->graph, n->inputs[1 + p])->weight;
-        j.n += j.w[p]->rows;
-    }
-    j.k = j.tile_cols = j.w[0]->cols;
+    for (size_t p = 1; p < n->n_inputs; p++) j.n += mmi_graph_look(run->graph, n->inputs[p])->weight->rows;
+    j.k = mmi_graph_look(run->graph, n->inputs[1])->weight->cols;
     j.m = (size_t)mmi_graph_elements(run->graph, n->output) / j.k;
-    if (!n->i[0]) j.tile_cols = TILE_COLS;
-    j.row_tiles = (j.m + TILE_ROWS - 1) / TILE_ROWS;
-    j.col_tiles = (j.k + j.tile_cols - 1) / j.tile_cols;
-    mmi_run_tasks(run, input_task, &j, j.row_tiles * j.col_tiles);
+    for (size_t p = 1; p < n->n_inputs; p++) {
+        const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[p])->weight;
+        const size_t step = even(w->rows, MMI_PRODUCT_DEPTH);
+        for (size_t row = 0; row < w->rows; row += step) {
+            const size_t depth = mmi_size_min(step, w->rows - row), floats = mmi_product_floats(depth, j.k);
+            if (j.count == PIECES || (j.count && used + floats > PACKED_FLOATS)) {
+                run_pieces(run, &j);
+                used = 0;
+            }
+            j.pieces[j.count++] = (piece){w, row, depth, dy + row, packed + used};
+            used += floats;
+        }
+        dy += w->rows;
+    }
+    run_pieces(run, &j);
     return MM_OK;
 }
 
 static void input_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
 {
-    if (n->i[0]) size->worker = WIDEN_ROWS * mmi_graph_look(g, n->inputs[1])->weight->cols * sizeof(float);
+    const size_t k = mmi_graph_look(g, n->inputs[1])->weight->cols;
+    size_t all = 0, largest = 0;
+
+    for (size_t p = 1; p < n->n_inputs; p++) {
+        const size_t rows = mmi_graph_look(g, n->inputs[p])->weight->rows;
+        all += mmi_product_floats(rows, k);
+        largest = mmi_size_max(largest, mmi_product_floats(even(rows, MMI_PRODUCT_DEPTH), k));
+    }
+    size->shared = mmi_size_min(all, mmi_size_max(largest, PACKED_FLOATS)) * sizeof(float);
+    size->worker = k * sizeof(float);
 }
 
-/* i[0]: a weight is decoded, which is done once for all columns */
 static const mmi_op input_op = {"linear_input_gradient", run_input, input_scratch, 0, NULL};
 
 /* dw += dy_part^T x; i[0] is the first column of the part */
 
 typedef struct {
+    const mmi_run *run;
     const float *dy, *x;
-    float *dw;
+    float *dw, *packed_dy, *packed_x;
     size_t m, n, stride; /* dy [m, n], x [m] rows at this distance */
     size_t rows, cols, row_tiles;
+    size_t from, depth;  /* rows of both, now */
 } weight_job;
+
+static void pack_both_task(void *arg, size_t task, int worker)
+{
+    const weight_job *j = arg;
+    (void)worker;
+    for (size_t r = task * PACK_ROWS; r < (task + 1) * PACK_ROWS && r < j->depth; r++) {
+        mmi_product_pack(j->run->k, j->dy + (j->from + r) * j->n, r, j->depth, j->rows, j->packed_dy);
+        mmi_product_pack(j->run->k, j->x + (j->from + r) * j->stride, r, j->depth, j->cols, j->packed_x);
+    }
+}
 
 static void weight_task(void *arg, size_t task, int worker)
 {
     const weight_job *j = arg;
-    size_t row = task % j->row_tiles * WEIGHT_ROWS, col = task / j->row_tiles * WEIGHT_COLS;
+    const size_t row = task % j->row_tiles * WEIGHT_ROWS, col = task / j->row_tiles * MMI_PRODUCT_COLS;
     (void)worker;
-    mmi_blas_gemm(1, 0, mmi_size_min(WEIGHT_ROWS, j->rows - row), mmi_size_min(WEIGHT_COLS, j->cols - col), j->m, 1.0f, j->dy + row, j->n, j->x + col,
-                  j->stride, 1.0f, j->dw + row * j->cols + col, j->cols);
+    mmi_product_run(j->run->k, &(mmi_product){j->packed_dy, j->rows, 1, j->packed_x, j->depth, j->cols, row, mmi_size_min(row + WEIGHT_ROWS, j->rows), col,
+                                              mmi_size_min(col + MMI_PRODUCT_COLS, j->cols), j->dw, j->cols, 1});
 }
+
+static size_t depth_of(size_t m, size_t rows, size_t cols) { return even(m, mmi_size_max(LEAST_DEPTH, mmi_size_min(MOST_DEPTH, PACKED_FLOATS / (rows + cols)))); }
 
 static mm_status run_weight(mmi_run *run, const mmi_node *n)
 {
     const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[2])->weight;
     const mmi_value_info *dy = mmi_graph_look(run->graph, n->inputs[0]);
-    weight_job j = {mmi_run_f32(run, n->inputs[0]) + n->i[0], mmi_run_f32(run, n->inputs[1]), w->gradient, 0, (size_t)dy->shape[dy->rank - 1], 0, w->rows, w->cols, 0};
-    size_t cols;
+    weight_job j = {.run = run, .dy = mmi_run_f32(run, n->inputs[0]) + n->i[0], .x = mmi_run_f32(run, n->inputs[1]), .dw = w->gradient,
+                    .n = (size_t)dy->shape[dy->rank - 1], .rows = w->rows, .cols = w->cols, .row_tiles = (w->rows + WEIGHT_ROWS - 1) / WEIGHT_ROWS};
+    size_t cols, step;
 
     (void)mmi_graph_rows(run->graph, n->inputs[1], &j.m, &cols, &j.stride);
-    j.row_tiles = (j.rows + WEIGHT_ROWS - 1) / WEIGHT_ROWS;
-    mmi_run_tasks(run, weight_task, &j, j.row_tiles * ((j.cols + WEIGHT_COLS - 1) / WEIGHT_COLS));
+    step = depth_of(j.m, j.rows, j.cols);
+    j.packed_dy = mmi_run_shared(run);
+    j.packed_x = j.packed_dy + mmi_product_floats(step, j.rows);
+    for (; j.from < j.m; j.from += step) {
+        j.depth = mmi_size_min(step, j.m - j.from);
+        mmi_run_tasks(run, pack_both_task, &j, (j.depth + PACK_ROWS - 1) / PACK_ROWS);
+        mmi_run_tasks(run, weight_task, &j, j.row_tiles * ((j.cols + MMI_PRODUCT_COLS - 1) / MMI_PRODUCT_COLS));
+    }
     return MM_OK;
 }
 
-static const mmi_op weight_op = {"linear_weight_gradient", run_weight, NULL, 0, NULL};
+static void weight_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
+{
+    const mmi_weight *w = mmi_graph_look(g, n->inputs[2])->weight;
+    size_t m, cols, stride;
+
+    (void)mmi_graph_rows(g, n->inputs[1], &m, &cols, &stride);
+    m = depth_of(m, w->rows, w->cols);
+    size->shared = (mmi_product_floats(m, w->rows) + mmi_product_floats(m, w->cols)) * sizeof(float);
+}
+
+static const mmi_op weight_op = {"linear_weight_gradient", run_weight, weight_scratch, 0, NULL};
 
 static void input_gradient(mmi_graph *g, mmi_value x, const mmi_value *w, size_t parts, mmi_value dy)
 {
     mmi_value in[1 + MMI_LINEAR_PARTS] = {dy};
     mmi_value_info v = *mmi_graph_look(g, x);
-    int decoded = 0;
     mmi_node *n;
 
-    for (size_t i = 0; i < parts; i++) {
-        in[1 + i] = w[i];
-        decoded |= !is_plain(mmi_graph_look(g, w[i])->weight);
-    }
+    for (size_t i = 0; i < parts; i++) in[1 + i] = w[i];
     n = mmi_graph_node(g, &input_op, in, 1 + parts, MM_DTYPE_F32, v.rank, v.shape);
-    if (!n) return;
-    n->i[0] = decoded;
-    mmi_gradient_add(g, x, n->output);
+    if (n) mmi_gradient_add(g, x, n->output);
 }
 
 void mmi_linear_gradient(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_value dy)

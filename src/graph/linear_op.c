@@ -1,5 +1,5 @@
 /* Packed weights, quantized or not, go through kernels of our own, whose result for a row does not depend on its neighbours. Plain
- * weights, which a model has where the processor has no such kernel, go through cblas. How the work is cut depends on shapes alone,
+ * weights, which a model in training has, are packed for the moment; where the processor has no such kernel they go through cblas. How the work is cut depends on shapes alone,
  * never on the number of threads; docs/performance.md has the measurements behind the tile sizes.
  * SPDX-License-Identifier: MIT */
 #include "linear_op.h"
@@ -21,13 +21,18 @@ enum {
     GEMM_COLS = 192,      /* output columns of a cblas task */
     PACKED_COLS = 48,     /* output columns of a packed float task of many rows: the width of the kernel's tile */
     MANY_ROWS = 512,      /* input rows of a task, at most */
-    WIDEN_COLS = 64       /* output columns whose plain f16 or bf16 weights are widened to f32 at a time */
+    WIDEN_COLS = 64,      /* output columns whose plain f16 or bf16 weights are widened to f32 at a time */
+    MOMENT_BYTES = 4 << 20, /* of plain weights that are packed at a time */
+    MOMENT_ROWS = 64,     /* input rows and output columns of a task on those */
+    MOMENT_COLS = 192
 };
 
 typedef struct {
     const mmi_weight *w;
-    const float *bias;
-    size_t column;             /* of its first output */
+    const void *packed;        /* NULL: plain */
+    size_t first, outputs;     /* of the weight's rows, what is computed and packed there */
+    const float *bias;         /* of the first */
+    size_t column;             /* of the first output */
     size_t tile_cols, tile_rows;
     size_t col_tiles, row_tiles;
 } part;
@@ -52,7 +57,10 @@ static void cut(part *p, size_t m)
     const mmi_weight *w = p->w;
 
     p->tile_rows = mmi_size_min(m, MANY_ROWS);
-    if (w->packed) {
+    if (p->packed && !w->packed) {
+        p->tile_rows = MOMENT_ROWS;
+        p->tile_cols = MOMENT_COLS;
+    } else if (w->packed) {
         size_t unit = is_quantized(w) ? MMI_PACK_ROWS : PACKED_COLS;
         size_t bytes = mmi_weight_group_bytes(w) * (unit / MMI_PACK_ROWS) * (1 + m / 16);
         p->tile_cols = bytes >= TASK_BYTES ? unit : TASK_BYTES / bytes * unit;
@@ -61,7 +69,7 @@ static void cut(part *p, size_t m)
     } else {
         p->tile_cols = w->dtype == MM_DTYPE_F32 ? GEMM_COLS : WIDEN_COLS;
     }
-    p->col_tiles = (w->rows + p->tile_cols - 1) / p->tile_cols;
+    p->col_tiles = (p->outputs + p->tile_cols - 1) / p->tile_cols;
     p->row_tiles = p->tile_rows ? (m + p->tile_rows - 1) / p->tile_rows : 0;
 }
 
@@ -107,16 +115,16 @@ static void linear_task(void *arg, size_t task, int worker)
     row0 = task % p->row_tiles * p->tile_rows;
     row1 = mmi_size_min(row0 + p->tile_rows, j->m);
     col0 = task / p->row_tiles * p->tile_cols;
-    col1 = mmi_size_min(col0 + p->tile_cols, w->rows);
+    col1 = mmi_size_min(col0 + p->tile_cols, p->outputs);
 
     y = j->y + row0 * j->n + p->column;
     if (is_quantized(w)) {
         mmi_quant_tile t = {w->dtype, w->packed, w->rows, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
                             (const char *)j->quantized + row0 * j->quant_row, row1 - row0, y, j->n};
         j->run->k->quant_linear(&t);
-    } else if (w->packed) {
-        mmi_float_tile t = {w->dtype, w->packed, w->rows, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
-                            j->x + row0 * j->stride, j->stride, row1 - row0, y, j->n};
+    } else if (p->packed) {
+        mmi_float_tile t = {w->dtype, p->packed, p->outputs, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
+                            j->x + row0 * j->stride, j->stride, row1 - row0, y, j->n, 0, 0};
         j->run->k->float_linear(&t);
     } else {
         plain_linear(j, w, row0, row1, col0, col1, y + col0, worker);
@@ -124,11 +132,48 @@ static void linear_task(void *arg, size_t task, int worker)
     finish(j, p, row0, row1, col0, col1);
 }
 
+/* Of quantized rows of x, which are in front of what is packed. */
+static size_t shared_rows_bytes(size_t m, size_t k) { return (m * mmi_quant_row_bytes(k) + 63) / 64 * 64; }
+
 static void quantize_task(void *arg, size_t row, int worker)
 {
     const linear_job *j = arg;
     (void)worker;
     j->run->k->quantize_row(j->x + row * j->stride, j->k, (char *)(uintptr_t)j->quantized + row * j->quant_row);
+}
+
+/* Whether a weight is packed for the moment. */
+static int is_for_the_moment(const mmi_weight *w, size_t m, int level) { return !w->packed && m > FEW_ROWS && level > MM_CPU_REFERENCE; }
+
+/* Outputs that are packed together, whole columns of tasks. */
+static size_t moment_outputs(const mmi_weight *w)
+{
+    const size_t unit = mmi_weight_group_bytes(w) * (MOMENT_COLS / MMI_PACK_ROWS);
+    return MOMENT_COLS * mmi_size_max(1, MOMENT_BYTES / unit);
+}
+
+static void pack_task(void *arg, size_t group, int worker)
+{
+    const linear_job *j = arg;
+    const part *p = j->part;
+    const size_t row = group * MMI_PACK_ROWS, stride = p->w->cols;
+    (void)worker;
+    j->run->k->float_pack(p->w->dtype, (const char *)p->w->data + (p->first + row) * stride * mmi_dtype_get(p->w->dtype)->block_bytes, stride,
+                          mmi_size_min(MMI_PACK_ROWS, p->outputs - row), stride, (char *)(uintptr_t)p->packed + group * mmi_weight_group_bytes(p->w));
+}
+
+static void run_for_the_moment(mmi_run *run, linear_job j, part p)
+{
+    const size_t all = p.w->rows, step = moment_outputs(p.w);
+
+    p.packed = (const char *)mmi_run_shared(run) + shared_rows_bytes(j.quantized ? j.m : 0, j.k);
+    for (; p.first < all; p.first += step, p.column += step, p.bias += p.bias ? step : 0) {
+        p.outputs = mmi_size_min(step, all - p.first);
+        cut(&p, j.m);
+        j.part[0] = p;
+        mmi_run_tasks(run, pack_task, &j, (p.outputs + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS);
+        mmi_run_tasks(run, linear_task, &j, p.col_tiles * p.row_tiles);
+    }
 }
 
 static mm_status run_linear(mmi_run *run, const mmi_node *n)
@@ -147,11 +192,14 @@ static mm_status run_linear(mmi_run *run, const mmi_node *n)
         part *p = &j.part[i];
         p->w = mmi_graph_look(run->graph, n->inputs[1 + i])->weight;
         p->bias = mmi_run_f32(run, n->inputs[1 + j.parts + i]);
+        p->packed = p->w->packed;
+        p->outputs = p->w->rows;
         p->column = column;
-        cut(p, j.m);
         column += p->w->rows;
-        tasks += p->col_tiles * p->row_tiles;
         any_quantized |= is_quantized(p->w);
+        if (is_for_the_moment(p->w, j.m, run->k->level)) continue; /* no tasks of the others' */
+        cut(p, j.m);
+        tasks += p->col_tiles * p->row_tiles;
     }
     j.n = column;
     if (any_quantized) {
@@ -159,23 +207,29 @@ static mm_status run_linear(mmi_run *run, const mmi_node *n)
         j.quant_row = mmi_quant_row_bytes(j.k);
         mmi_run_tasks(run, quantize_task, &j, j.m);
     }
-    mmi_run_tasks(run, linear_task, &j, tasks);
+    if (tasks) mmi_run_tasks(run, linear_task, &j, tasks);
+    for (size_t i = 0; i < j.parts; i++)
+        if (is_for_the_moment(j.part[i].w, j.m, run->k->level)) run_for_the_moment(run, j, j.part[i]);
     return MM_OK;
 }
 
 static void linear_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
 {
-    size_t m = 0, k = 0, stride = 0;
+    size_t m = 0, k = 0, stride = 0, quantized = 0, moment = 0;
 
     (void)mmi_graph_rows(g, n->inputs[0], &m, &k, &stride);
     for (size_t i = 0; i < (size_t)n->i[1]; i++) {
         const mmi_weight *w = mmi_graph_look(g, n->inputs[1 + i])->weight;
         if (is_quantized(w)) {
-            size->shared = m * mmi_quant_row_bytes(k);
+            quantized = shared_rows_bytes(m, k);
+        } else if (is_for_the_moment(w, m, g->ctx->cpu_level)) {
+            const size_t outputs = mmi_size_min(moment_outputs(w), w->rows);
+            moment = mmi_size_max(moment, (outputs + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS * mmi_weight_group_bytes(w));
         } else if (!w->packed && w->dtype != MM_DTYPE_F32 && m > FEW_ROWS) {
             size->worker = WIDEN_COLS * w->cols * sizeof(float);
         }
     }
+    size->shared = quantized + moment;
 }
 
 static void linear_gradient(mmi_graph *g, const mmi_node *n, mmi_value dy)

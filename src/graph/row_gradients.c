@@ -17,7 +17,7 @@ typedef struct {
     const mmi_run *run;
     const float *x;
     float *y;
-    size_t rows, cols;
+    size_t rows, cols, stride; /* of x */
 } sum_job;
 
 static void sum_task(void *arg, size_t task, int worker)
@@ -28,14 +28,15 @@ static void sum_task(void *arg, size_t task, int worker)
     (void)worker;
 
     memcpy(y, j->x + from, n * sizeof *y);
-    for (size_t r = 1; r < j->rows; r++) j->run->k->add(y, j->x + r * j->cols + from, y, n);
+    for (size_t r = 1; r < j->rows; r++) j->run->k->add(y, j->x + r * j->stride + from, y, n);
 }
 
 static mm_status run_sum(mmi_run *run, const mmi_node *n)
 {
-    size_t all = (size_t)mmi_graph_elements(run->graph, n->inputs[0]), cols = (size_t)mmi_graph_elements(run->graph, n->output);
-    sum_job j = {run, mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output), cols ? all / cols : 0, cols};
+    size_t all = (size_t)mmi_graph_elements(run->graph, n->inputs[0]), cols = (size_t)mmi_graph_elements(run->graph, n->output), rows, last;
+    sum_job j = {run, mmi_run_f32(run, n->inputs[0]), mmi_run_f32(run, n->output), cols ? all / cols : 0, cols, cols};
 
+    if (!mmi_graph_contiguous(run->graph, n->inputs[0])) (void)mmi_graph_rows(run->graph, n->inputs[0], &rows, &last, &j.stride);
     mmi_run_tasks(run, sum_task, &j, (cols + SUM_COLS - 1) / SUM_COLS);
     return MM_OK;
 }
@@ -45,6 +46,7 @@ static const mmi_op sum_op = {"sum", run_sum, NULL, 0, NULL};
 mmi_value mmi_sum_to(mmi_graph *g, mmi_value dy, int32_t rank, const int64_t *shape)
 {
     int64_t elements = 1;
+    size_t rows, cols, stride;
     mmi_node *n;
 
     if (g->status) return 0;
@@ -53,7 +55,7 @@ mmi_value mmi_sum_to(mmi_graph *g, mmi_value dy, int32_t rank, const int64_t *sh
         const mmi_value_info *v = mmi_graph_look(g, dy);
         return v->rank == rank && !memcmp(v->shape, shape, (size_t)rank * sizeof *shape) ? dy : mmi_reshape(g, dy, rank, shape);
     }
-    dy = mmi_contiguous(g, dy);
+    if (rank != 1 || !mmi_graph_rows(g, dy, &rows, &cols, &stride)) dy = mmi_contiguous(g, dy);
     n = mmi_graph_node(g, &sum_op, &dy, 1, MM_DTYPE_F32, rank, shape);
     return n ? n->output : 0;
 }
@@ -193,7 +195,7 @@ static mm_status run_norm(mmi_run *run, const mmi_node *n)
     if (j.sum_cols) j.sums = mmi_run_shared(run);
     mmi_run_tasks(run, norm_task, &j, tasks_of(&j));
     if (!j.sum_cols) return MM_OK;
-    sum = (sum_job){run, j.sums, j.dx + j.rows * j.cols, tasks_of(&j), j.sum_cols};
+    sum = (sum_job){run, j.sums, j.dx + j.rows * j.cols, tasks_of(&j), j.sum_cols, j.sum_cols};
     mmi_run_tasks(run, sum_task, &sum, (j.sum_cols + SUM_COLS - 1) / SUM_COLS);
     return MM_OK;
 }

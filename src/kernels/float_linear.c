@@ -43,8 +43,8 @@ void mmi_float_linear_reference(const mmi_float_tile *t)
             const size_t at = o / MMI_FLOAT_PACK_ROWS * MMI_FLOAT_PACK_ROWS * t->cols + o % MMI_FLOAT_PACK_ROWS;
             double sum = 0;
             for (size_t j = 0; j < t->cols; j++)
-                sum += (double)t->x[i * t->ldx + j] * element(t->dtype, t->packed, at + j * MMI_FLOAT_PACK_ROWS);
-            t->y[i * t->ldy + o] = (float)sum;
+                sum += (double)t->x[t->columns ? j * t->ldx + i : i * t->ldx + j] * element(t->dtype, t->packed, at + j * MMI_FLOAT_PACK_ROWS);
+            t->y[i * t->ldy + o] = (float)(t->add ? t->y[i * t->ldy + o] + sum : sum);
         }
     }
 }

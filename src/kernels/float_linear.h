@@ -25,6 +25,8 @@ typedef struct mmi_float_tile {
     size_t ldx, m;
     float *y; /* row distance ldy; column 0 is output feature 0 of the matrix */
     size_t ldy;
+    int columns; /* x is [cols, m]: element j of row i is x[j * ldx + i] (f32 weights) */
+    int add;     /* each sum is added to what y holds */
 } mmi_float_tile;
 
 void mmi_float_pack_reference(int32_t dtype, const void *w, size_t stride, size_t rows, size_t cols, void *group);

@@ -4,15 +4,13 @@
  * SPDX-License-Identifier: MIT */
 #include "bpe_trainer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "byte_level.h"
 #include "json.h"
 
 static const char where[] = "the trained tokenizer";
 
-enum { NONE = UINT32_MAX };
+#define NONE UINT32_MAX
 
 typedef struct {
     int32_t id;
@@ -26,7 +24,6 @@ typedef struct {
 typedef struct {
     int32_t left, right;
     int64_t count;
-    int64_t merge;  /* the last merge that joined it, -1 for none */
     uint32_t words; /* first of the places where it came up and is not queued for */
 } pair;
 
@@ -58,8 +55,8 @@ typedef struct {
     size_t n_touched, touched_capacity;
     candidate *queue; /* a heap */
     size_t n_queue, queue_capacity;
-    uint32_t *merged; /* pairs */
-    size_t n_merged, merged_capacity;
+    mmi_bpe_merge *merges;
+    size_t n_merges, merges_capacity;
 } trainer;
 
 /* ---- tokens ---- */
@@ -81,19 +78,6 @@ static mm_status add_token(trainer *t, const char *a, size_t n_a, const char *b,
     return st;
 }
 
-static int most_frequent(const void *a, const void *b)
-{
-    const mmi_counted_character *x = a, *y = b;
-    if (x->count != y->count) return x->count < y->count ? 1 : -1;
-    return x->code < y->code ? -1 : 1;
-}
-
-static int by_code(const void *a, const void *b)
-{
-    const mmi_counted_character *x = a, *y = b;
-    return x->code < y->code ? -1 : x->code > y->code;
-}
-
 static mm_status add_alphabet(trainer *t)
 {
     mmi_counted_character *list = NULL;
@@ -101,11 +85,9 @@ static mm_status add_alphabet(trainer *t)
     mm_status st = mmi_word_counts_characters(t->ctx, t->words, t->o->byte_alphabet, &list, &count);
 
     if (!st && t->o->limit_alphabet && count > (size_t)t->o->limit_alphabet) {
-        for (size_t i = 0; i < count; i++)
-            if (t->o->byte_alphabet && mmi_byte_level_byte(list[i].code) >= 0) list[i].count = INT64_MAX;
-        qsort(list, count, sizeof *list, most_frequent);
+        mmi_counted_characters_by_count(list, count);
         count = (size_t)t->o->limit_alphabet;
-        qsort(list, count, sizeof *list, by_code);
+        mmi_counted_characters_by_code(list, count);
     }
     for (size_t i = 0; i < count && !st; i++) {
         char bytes[4];
@@ -216,7 +198,7 @@ static mm_status change_pair(trainer *t, int32_t left, int32_t right, int64_t ti
         if (at >= NONE) return too_many(t, "pairs of tokens");
         if (mmi_grow(t->ctx, (void **)&t->pairs, &t->pairs_capacity, t->n_pairs, sizeof *t->pairs)) return MM_E_NOMEM;
         if (mmi_hash_map_put(t->ctx, &t->index, (const char *)key, sizeof key, at, NULL)) return MM_E_NOMEM;
-        t->pairs[t->n_pairs++] = (pair){left, right, 0, -1, NONE};
+        t->pairs[t->n_pairs++] = (pair){left, right, 0, NONE};
     }
     p = &t->pairs[at];
     p->count += times;
@@ -318,9 +300,8 @@ static mm_status merge_pair(trainer *t, candidate c)
     if (n_right >= prefix && !memcmp(b, t->o->prefix, prefix)) b += prefix, n_right -= prefix;
     st = add_token(t, a, n_left, b, n_right, &id);
     if (st) return st;
-    if (mmi_grow(t->ctx, (void **)&t->merged, &t->merged_capacity, t->n_merged, sizeof *t->merged)) return MM_E_NOMEM;
-    t->pairs[c.pair].merge = (int64_t)t->n_merged;
-    t->merged[t->n_merged++] = c.pair;
+    if (mmi_grow(t->ctx, (void **)&t->merges, &t->merges_capacity, t->n_merges, sizeof *t->merges)) return MM_E_NOMEM;
+    t->merges[t->n_merges++] = (mmi_bpe_merge){left, right};
     for (size_t i = 1; c.words != NONE && !st; i++) {
         st = merge_word(t, t->places[c.words].word, left, right, id);
         c.words = free_place(t, c.words);
@@ -348,20 +329,6 @@ static mm_status merge_pairs(trainer *t)
     return st;
 }
 
-static mm_status list_merges(trainer *t, mmi_bpe_merge **merges, size_t *count)
-{
-    mmi_bpe_merge *list = mmi_alloc_array(t->ctx, t->n_merged, sizeof *list);
-
-    if (!list) return MM_E_NOMEM;
-    *count = 0;
-    for (size_t i = 0; i < t->n_merged; i++) {
-        const pair *p = &t->pairs[t->merged[i]];
-        if (p->merge == (int64_t)i) list[(*count)++] = (mmi_bpe_merge){p->left, p->right}; /* of a pair merged twice the later one counts */
-    }
-    *merges = list;
-    return MM_OK;
-}
-
 mm_status mmi_bpe_train(mm_context *ctx, const mmi_word_counts *words, const mmi_bpe_trainer_options *o, mmi_vocabulary *vocabulary,
                         mmi_bpe_merge **merges, size_t *count)
 {
@@ -373,7 +340,11 @@ mm_status mmi_bpe_train(mm_context *ctx, const mmi_word_counts *words, const mmi
     if (!st) st = cut_words(&t);
     if (!st) st = count_pairs(&t);
     if (!st) st = merge_pairs(&t);
-    if (!st && merges) st = list_merges(&t, merges, count);
+    if (!st && merges) {
+        *merges = t.merges;
+        *count = t.n_merges;
+        t.merges = NULL;
+    }
     mmi_free(t.symbols);
     mmi_free(t.ranges);
     mmi_hash_map_clear(&t.index);
@@ -381,7 +352,7 @@ mm_status mmi_bpe_train(mm_context *ctx, const mmi_word_counts *words, const mmi
     mmi_free(t.places);
     mmi_free(t.touched);
     mmi_free(t.queue);
-    mmi_free(t.merged);
+    mmi_free(t.merges);
     return st;
 }
 

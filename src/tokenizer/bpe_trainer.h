@@ -9,7 +9,7 @@
 typedef struct {
     int64_t vocab_size;       /* where merging ends; characters may make it larger */
     int64_t min_frequency;    /* of a pair that is merged */
-    int64_t limit_alphabet;   /* the most frequent characters alone are kept, others are dropped from words; 0: all */
+    int64_t limit_alphabet;   /* the most frequent characters alone are kept, others are dropped from words; 0: all, as with byte_alphabet */
     int64_t max_piece_length; /* a token is not joined with another one when both have this many characters or more; 0: no bound */
     int byte_alphabet;        /* the characters that stand for bytes are tokens, met or not */
     const char *prefix;       /* put in front of what does not begin a word; "" for nothing */

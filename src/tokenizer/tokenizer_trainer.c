@@ -211,6 +211,9 @@ static mm_status check_options(const mmi_tokenizer_trainer *t, const mmi_vocabul
     for (int i = MIN_FREQUENCY; i <= LIMIT_ALPHABET; i++)
         if (model == MM_TOKENIZER_UNIGRAM && t->numbers[i])
             return mmi_fail(t->ctx, MM_E_ARGUMENT, "%s is %lld, but Unigram has no such option", number_options[i].name, (long long)t->numbers[i]);
+    if (kind == MM_PRE_TOKENIZER_BYTE_LEVEL && t->numbers[LIMIT_ALPHABET])
+        return mmi_fail(t->ctx, MM_E_ARGUMENT, "MM_TOKENIZER_TRAINER_LIMIT_ALPHABET is %lld, but MM_PRE_TOKENIZER_BYTE_LEVEL takes all 256 characters",
+                        (long long)t->numbers[LIMIT_ALPHABET]);
     if (t->numbers[VOCAB_SIZE] < (int64_t)special->count)
         return mmi_fail(t->ctx, MM_E_ARGUMENT, "a vocabulary of %lld tokens does not hold %zu special tokens", (long long)t->numbers[VOCAB_SIZE],
                         special->count);

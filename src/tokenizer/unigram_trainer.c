@@ -14,6 +14,8 @@
 
 /* The constants of SentencePiece's trainer. */
 enum { MAX_SEEDS = 1000000, SUB_ITERATIONS = 2 };
+/* Of a score in the file: with more, readers that do not round to the nearest double (the package's is one) break ties otherwise than we do. */
+enum { DIGITS = 15 };
 static const double shrinking_factor = 0.75, unk_penalty = 10, least_expected = 0.5, missing_step = 0.0001;
 
 typedef struct {
@@ -194,19 +196,6 @@ static mm_status add_piece(trainer *t, const uint32_t *codes, uint32_t length, d
     return MM_OK;
 }
 
-static int most_frequent(const void *a, const void *b)
-{
-    const mmi_counted_character *x = a, *y = b;
-    if (x->count != y->count) return x->count < y->count ? 1 : -1;
-    return x->code < y->code ? 1 : -1;
-}
-
-static int by_code(const void *a, const void *b)
-{
-    const mmi_counted_character *x = a, *y = b;
-    return x->code < y->code ? -1 : x->code > y->code;
-}
-
 /* The pieces to begin with: all characters of the words, then the best seeds. */
 static mm_status make_seeds(trainer *t)
 {
@@ -214,10 +203,10 @@ static mm_status make_seeds(trainer *t)
     double sum = 0;
     mm_status st = list_suffixes(t, &l);
 
-    qsort(t->characters, t->n_characters, sizeof *t->characters, most_frequent);
+    mmi_counted_characters_by_count(t->characters, t->n_characters);
     for (size_t i = 0; i < t->n_characters && !st && t->characters[i].count; i++)
         st = add_piece(t, &t->characters[i].code, 1, (double)t->characters[i].count);
-    qsort(t->characters, t->n_characters, sizeof *t->characters, by_code);
+    mmi_counted_characters_by_code(t->characters, t->n_characters);
     for (size_t i = 0; i < l.n_seeds && t->count < MAX_SEEDS && !st; i++)
         st = add_piece(t, l.codes + l.suffixes[l.seeds[i].first], l.seeds[i].length, (double)l.seeds[i].count * l.seeds[i].length);
     for (size_t i = 0; i < t->count; i++) sum += t->pieces[i].score;
@@ -445,9 +434,11 @@ static mm_status prune_pieces(trainer *t, size_t *dropped)
             continue;
         }
         if (count == 0) continue;
+        /* How many more tokens there are then: SentencePiece takes the number of alternatives less one. The package takes that of all pieces, and
+         * what it learns is what is wanted here. */
         for (size_t k = n; k-- > 0;) {
             size_t id = t->path.data[k] == UNK ? t->count : (size_t)t->path.data[k];
-            alternative += log(counts[id] + count) - log(sum + count * (double)(n - 1));
+            alternative += log(counts[id] + count) - log(sum + count * (double)t->count);
         }
         losers[n_losers++] = (loser){i, count / words * (log(count) - log(sum) - alternative)};
     }
@@ -532,7 +523,7 @@ static int write_token(trainer *t, const char *token, size_t n, double score, in
 {
     char number[40];
 
-    mmi_jinja_float_text(score, number);
+    (void)mmi_jinja_print_double(number, sizeof number, "", DIGITS, 'g', score); /* it fits */
     return mmi_text_format(t->ctx, out, first ? "[" : ", [") || mmi_json_quote(t->ctx, out, token, n) || mmi_text_format(t->ctx, out, ", %s]", number);
 }
 

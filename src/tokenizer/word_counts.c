@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "word_counts.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "byte_level.h"
 #include "text.h"
-
-enum { CODES = 0x110000 };
 
 void mmi_word_counts_clear(mmi_word_counts *w)
 {
@@ -30,41 +29,75 @@ int mmi_word_counts_add(mm_context *ctx, mmi_word_counts *w, const char *word, s
     return 0;
 }
 
+static int by_count(const void *a, const void *b)
+{
+    const mmi_counted_character *x = a, *y = b;
+    if (x->count != y->count) return x->count < y->count ? 1 : -1;
+    return x->code < y->code ? 1 : -1;
+}
+
+static int by_code(const void *a, const void *b)
+{
+    const mmi_counted_character *x = a, *y = b;
+    return x->code < y->code ? -1 : 1;
+}
+
+void mmi_counted_characters_by_count(mmi_counted_character *list, size_t count)
+{
+    if (count) qsort(list, count, sizeof *list, by_count);
+}
+
+void mmi_counted_characters_by_code(mmi_counted_character *list, size_t count)
+{
+    if (count) qsort(list, count, sizeof *list, by_code);
+}
+
+typedef struct {
+    mmi_hash_map index; /* code to its place in list */
+    mmi_counted_character *list;
+    size_t count, capacity;
+} character_counts;
+
+static int count_character(mm_context *ctx, character_counts *c, uint32_t code, int64_t times)
+{
+    int64_t at;
+
+    if (!mmi_hash_map_get(&c->index, (const char *)&code, sizeof code, &at)) {
+        at = (int64_t)c->count;
+        if (mmi_grow(ctx, (void **)&c->list, &c->capacity, c->count, sizeof *c->list)) return 1;
+        if (mmi_hash_map_put(ctx, &c->index, (const char *)&code, sizeof code, at, NULL)) return 1;
+        c->list[c->count++] = (mmi_counted_character){code, 0};
+    }
+    c->list[at].count += times;
+    return 0;
+}
+
 mm_status mmi_word_counts_characters(mm_context *ctx, const mmi_word_counts *w, int byte_alphabet, mmi_counted_character **out, size_t *count)
 {
-    int64_t *counts = mmi_zalloc_array(ctx, CODES, sizeof *counts); /* and one more, so that 0 is a character that does not occur */
-    mmi_counted_character *list = NULL;
-    size_t found = 0, capacity = 0;
+    character_counts c = {0};
     mm_status st = MM_OK;
 
     *out = NULL;
     *count = 0;
-    if (!counts) return MM_E_NOMEM;
-    for (int byte = 0; byte_alphabet && byte < 256; byte++) counts[mmi_byte_level_character((unsigned char)byte)] = 1;
-    for (size_t i = 0; i < w->count; i++) {
+    for (int byte = 0; byte_alphabet && byte < 256 && !st; byte++)
+        if (count_character(ctx, &c, mmi_byte_level_character((unsigned char)byte), 0)) st = MM_E_NOMEM;
+    for (size_t i = 0; i < w->count && !st; i++) {
         size_t n;
         const char *word = mmi_word_counts_word(w, i, &n);
-        for (size_t at = 0; at < n;) {
+        for (size_t at = 0; at < n && !st;) {
             uint32_t code = 0;
             at += mmi_utf8_decode(word + at, n - at, &code);
-            counts[code] += w->words[i].count + !counts[code];
+            if (code && count_character(ctx, &c, code, w->words[i].count)) st = MM_E_NOMEM;
         }
-        if (i % 1024 == 0 && (st = mmi_check_cancel(ctx))) goto cleanup;
+        if (!st && i % 1024 == 0) st = mmi_check_cancel(ctx);
     }
-    for (uint32_t code = 1; code < CODES; code++) {
-        if (!counts[code]) continue;
-        if (mmi_grow(ctx, (void **)&list, &capacity, found, sizeof *list)) {
-            st = MM_E_NOMEM;
-            goto cleanup;
-        }
-        list[found].code = code;
-        list[found++].count = counts[code] - 1;
+    mmi_counted_characters_by_code(c.list, c.count);
+    mmi_hash_map_clear(&c.index);
+    if (st) {
+        mmi_free(c.list);
+        return st;
     }
-    *out = list;
-    *count = found;
-    list = NULL;
-cleanup:
-    mmi_free(list);
-    mmi_free(counts);
-    return st;
+    *out = c.list;
+    *count = c.count;
+    return MM_OK;
 }

@@ -38,4 +38,8 @@ static inline const char *mmi_word_counts_word(const mmi_word_counts *w, size_t 
  * tokenizer files cannot hold. The caller frees *out with mmi_free. MM_E_NOMEM, MM_E_CANCELLED. */
 mm_status mmi_word_counts_characters(mm_context *ctx, const mmi_word_counts *w, int byte_alphabet, mmi_counted_character **out, size_t *count);
 
+/* Sort characters: the most frequent first, of equals the last code point first; or by code point. */
+void mmi_counted_characters_by_count(mmi_counted_character *list, size_t count);
+void mmi_counted_characters_by_code(mmi_counted_character *list, size_t count);
+
 #endif

@@ -625,11 +625,11 @@ static void test_float_linear(void **state)
                     for (size_t g = 0; g < groups; g++)
                         k->float_pack(dtype, (char *)w + g * MMI_FLOAT_PACK_ROWS * stride * element, stride, g + 1 < groups ? MMI_FLOAT_PACK_ROWS : n - g * MMI_FLOAT_PACK_ROWS, cols,
                                       (char *)packed + g * mmi_float_group_bytes(dtype, cols));
-                    mmi_float_tile tile = {dtype, packed, n, cols, 0, groups, x, ldx, m, y, ldy};
+                    mmi_float_tile tile = {dtype, packed, n, cols, 0, groups, x, ldx, m, y, ldy, 0, 0};
                     k->float_linear(&tile);
                     for (size_t r = 0; r < m; r++) {
                         for (size_t g = 0; g < groups; g++) { /* alone, group by group: the same bits */
-                            mmi_float_tile single = {dtype, packed, n, cols, g, g + 1, x + r * ldx, ldx, 1, one, n};
+                            mmi_float_tile single = {dtype, packed, n, cols, g, g + 1, x + r * ldx, ldx, 1, one, n, 0, 0};
                             k->float_linear(&single);
                         }
                         assert_memory_equal(one, y + r * ldy, n * sizeof *one);

@@ -1,5 +1,7 @@
 """Tokenizers through Python, against the ids that the `tokenizers` package gave. SPDX-License-Identifier: MIT"""
 import importlib.util
+import os
+import tempfile
 import unittest
 
 if importlib.util.find_spec("numpy") is None:
@@ -84,6 +86,35 @@ class ByteLevel(unittest.TestCase):
         decoder = libmm.Tokenizer(FOLDER + "gpt2.json").decoder()
         ids = self.t.encode("still here")
         self.assertEqual("".join(decoder.push(i) for i in ids) + decoder.finish(), "still here")
+
+
+class Training(unittest.TestCase):
+    def test_train(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for model in ("bpe", "wordpiece", "unigram"):
+                trainer = libmm.TokenizerTrainer(model=model, vocab_size=400, lowercase=1, special_tokens=["<pad>"], eos_token="</s>")
+                trainer.add("A text, the first one.")
+                trainer.add_file("tests/golden/tokenizer_training/corpus.txt")
+                t = trainer.train(os.path.join(folder, model))
+                opened = libmm.Tokenizer(os.path.join(folder, model))
+                text = "the tokenizer reads a text"
+                self.assertEqual(t.decode(t.encode(text)), text)
+                self.assertEqual(opened.encode(text), t.encode(text))
+                self.assertEqual(len(t), 400)
+                self.assertEqual(t.token(t.eos), "</s>")
+                self.assertEqual(t.find("<pad>"), t.eos - 1)
+
+    def test_refused(self):
+        with self.assertRaises(libmm.Error) as e:
+            libmm.TokenizerTrainer().train()
+        self.assertEqual(e.exception.name, "MM_E_STATE")
+        with self.assertRaises(libmm.Error) as e:
+            libmm.TokenizerTrainer(vocab_size=0)
+        self.assertEqual(e.exception.name, "MM_E_ARGUMENT")
+        with self.assertRaises(ValueError):
+            libmm.TokenizerTrainer(model="sentencepiece")
+        with self.assertRaises(TypeError):
+            libmm.TokenizerTrainer(vocabulary=3)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-/* Gradients of whole models beside torch's (tests/golden/make_gradients.py): every family, each weight by its norm, sum, a projection and three elements; the same bits
- * on 1, 2 and 3 threads and with checkpoints, which need less memory for a deep model; and without memory.
+/* Gradients of whole models beside torch's (tests/golden/make_gradients.py): every family, each weight by its norm, sum, a projection and three
+ * elements; of composites beside differences; the same bits on 1, 2 and 3 threads and with checkpoints, which need less memory for a deep model;
+ * and without memory.
  * SPDX-License-Identifier: MIT */
 #include "model_fixture.h"
 #include "unit_fixture.h"
@@ -16,8 +17,8 @@
 
 enum { LEAST_MODELS = 35, MOST_WEIGHTS = 512 };
 
-/* Of what a weight's gradient is by its norm; float32 sums in another order differ by about 1e-6. Where it is nothing in truth (keys' biases), all there is is rounding: then of
- * the largest gradient of the model. */
+/* Of what a weight's gradient is by its norm; float32 sums in another order differ by about 1e-6. Where it is nothing in truth (keys' biases), all
+ * there is is rounding: then of the largest gradient of the model. */
 static const double BOUND = 1e-4, ROUNDING = 1e-6;
 
 typedef struct {
@@ -38,7 +39,8 @@ static void collect(trained *t, mm_model *m)
         t->weights[t->n++] = &m->weights[i];
         t->elements += m->weights[i].rows * m->weights[i].cols;
     }
-    for (size_t i = 0; i < m->arch->n_parts; i++) collect(t, m->parts[i]);
+    for (size_t i = 0; i < m->arch->n_parts; i++)
+        if (m->parts[i]) collect(t, m->parts[i]);
 }
 
 /* `model` becomes the fixture's. */
@@ -73,31 +75,46 @@ static mmi_value waves_of(mmi_graph *g, mmi_value y, const mm_tensor *mask)
     return mmi_inner(g, y, w);
 }
 
-/* The gradients of the sum of these outputs (NULL at the end); *arena: the bytes of its values. */
-static mm_status pass(trained *t, const mm_tensor_map *inputs, const char *const *outputs, int recompute, size_t *arena)
-{
-    mmi_feed f;
-    mmi_value loss = 0;
-    mm_status st = mmi_feed_begin(t->ctx, t->model, inputs, &f);
-    mmi_graph *g = f.io.g;
+typedef enum { VALUE, GRADIENTS, CHECKPOINTS } pass_kind;
 
-    memset(t->gradients, 0, t->elements * sizeof *t->gradients);
-    if (st) goto cleanup;
+typedef struct {
+    mmi_feed feed;
+    mmi_value loss;
+} built;
+
+/* The graph of the sum of these outputs (NULL at the end) so weighted, and of its gradients, without checkpoints or with them. To be ended, whatever comes. */
+static mm_status build(trained *t, const mm_tensor_map *inputs, const char *const *outputs, pass_kind kind, built *b)
+{
+    mm_status st = mmi_feed_begin(t->ctx, t->model, inputs, &b->feed);
+    mmi_io *io = &b->feed.io;
+    mmi_graph *g = io->g;
+
+    b->loss = 0;
+    if (st) return st;
     g->trains = 1;
-    f.io.wanted = outputs;
-    mmi_io_build(&f.io);
+    io->wanted = outputs;
+    mmi_io_build(io);
     for (; *outputs && !g->status; outputs++) {
-        mmi_value y = mmi_io_find_output(&f.io, *outputs), part;
+        mmi_value y = mmi_io_find_output(io, *outputs), part;
         if (!y) fail_msg("there is no output %s", *outputs);
         part = waves_of(g, y, mask_of(inputs, *outputs));
-        loss = loss ? mmi_add(g, loss, part) : part;
+        b->loss = b->loss ? mmi_add(g, b->loss, part) : part;
     }
-    mmi_graph_gradients(g, loss, 1, recompute);
-    st = mmi_graph_plan(g);
-    if (!st) st = mmi_graph_run(g, NULL);
-    *arena = g->arena_bytes;
-cleanup:
-    mmi_feed_end(&f);
+    mmi_graph_output(g, "loss", b->loss);
+    if (kind != VALUE) mmi_graph_gradients(g, b->loss, 1, kind == CHECKPOINTS);
+    return mmi_graph_plan(g);
+}
+
+/* One pass; *arena: the bytes of the graph's values. */
+static mm_status pass(trained *t, const mm_tensor_map *inputs, const char *const *outputs, pass_kind kind, size_t *arena)
+{
+    built b;
+    mm_status st = build(t, inputs, outputs, kind, &b);
+
+    memset(t->gradients, 0, t->elements * sizeof *t->gradients);
+    if (!st) st = mmi_graph_run(b.feed.io.g, NULL);
+    if (!st) *arena = b.feed.io.g->arena_bytes;
+    mmi_feed_end(&b.feed);
     return st;
 }
 
@@ -160,16 +177,38 @@ static void compare_lines(const trained *t, const char *model, FILE *list)
             fail_msg("%s: torch has no gradient for %s", model, t->weights[i]->name);
 }
 
+static void open_trained(trained *t, mm_context *ctx, const char *name)
+{
+    char path[128];
+    mm_model *opened = NULL;
+
+    (void)snprintf(path, sizeof path, MODELS "%s", name);
+    ok(ctx, mmi_model_open_trainable(ctx, path, &opened));
+    prepare(t, ctx, opened);
+}
+
+/* The gradients, which are the same bits on any number of threads and with checkpoints. */
+static void check_bits(trained *t, const char *model, const mm_tensor_map *inputs, const char *const *outputs)
+{
+    float *first = malloc(t->elements * sizeof *first);
+    size_t arena;
+
+    assert_non_null(first);
+    for (int64_t threads = 1; threads <= 3; threads++) {
+        ok(t->ctx, mm_context_set_i64(t->ctx, MM_CONTEXT_THREADS, threads));
+        ok(t->ctx, pass(t, inputs, outputs, threads == 2 ? CHECKPOINTS : GRADIENTS, &arena));
+        if (threads == 1) memcpy(first, t->gradients, t->elements * sizeof *first);
+        if (memcmp(first, t->gradients, t->elements * sizeof *first)) fail_msg("%s: %d threads give other gradients", model, (int)threads);
+    }
+    free(first);
+}
+
 static void check_model(mm_context *ctx, const char *path)
 {
-    static const int64_t threads[] = {1, 2, 3};
     const char *file = path + strlen(MODELS), *outputs[8] = {NULL};
     FILE *list = fopen(path, "r");
     char model[64], line[256], *word, *rest = NULL;
     mm_tensor_map *inputs;
-    mm_model *opened = NULL;
-    size_t arena;
-    float *first;
     trained t;
 
     assert_non_null(list);
@@ -178,20 +217,10 @@ static void check_model(mm_context *ctx, const char *path)
     word = strtok_r(line, " \n", &rest);
     inputs = read_golden(ctx, model, word, "in");
     for (size_t i = 0; i < 7 && (word = strtok_r(NULL, " \n", &rest)); i++) outputs[i] = word;
-    (void)snprintf(line + 200, sizeof line - 200, MODELS "%s", model);
-    ok(ctx, mmi_model_open_trainable(ctx, line + 200, &opened));
-    prepare(&t, ctx, opened);
-    first = malloc(t.elements * sizeof *first);
-    assert_non_null(first);
-    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
-        ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_THREADS, threads[i]));
-        ok(ctx, pass(&t, inputs, outputs, i == 1, &arena));
-        if (!i) memcpy(first, t.gradients, t.elements * sizeof *first);
-        if (memcmp(first, t.gradients, t.elements * sizeof *first)) fail_msg("%s: %d threads give other gradients", model, (int)threads[i]);
-    }
+    open_trained(&t, ctx, model);
+    check_bits(&t, model, inputs, outputs);
     compare_lines(&t, model, list);
     (void)fclose(list);
-    free(first);
     mm_tensor_map_destroy(inputs);
     finish(&t);
 }
@@ -208,6 +237,84 @@ static void test_models_equal_torch(void **state)
     for (size_t i = 0; i < files.gl_pathc; i++) check_model(ctx, files.gl_pathv[i]);
     print_message("%zu models, off by %.1e of a gradient's norm at most\n", files.gl_pathc, worst);
     globfree(&files);
+    mm_context_destroy(ctx);
+}
+
+/* How the loss changes when weight w goes along `direction`, of length 1. */
+static double slope(const built *b, mmi_weight *w, const float *direction)
+{
+    static const double step = 0.01, factor[4] = {-1.0 / 12, 2.0 / 3, -2.0 / 3, 1.0 / 12}; /* of the fourth order */
+    const size_t n = w->rows * w->cols;
+    float *x = mmi_weight_values(w), *was = malloc(n * sizeof *was);
+    double sum = 0;
+
+    assert_non_null(was);
+    memcpy(was, x, n * sizeof *was);
+    for (int k = 0; k < 4; k++) {
+        const double by = step * (k < 2 ? 2 - k : 1 - k); /* 2, 1, -1, -2 */
+        for (size_t i = 0; i < n; i++) x[i] = (float)((double)was[i] + by * (double)direction[i]);
+        assert_int_equal(mmi_graph_run(b->feed.io.g, NULL), MM_OK);
+        sum += factor[k] * (double)*(const float *)mmi_graph_result(b->feed.io.g, b->loss);
+    }
+    memcpy(x, was, n * sizeof *was);
+    free(was);
+    return sum / step;
+}
+
+/* Along each weight's gradient the loss rises by its norm; where there is none, it does not change. */
+static void check_slopes(trained *t, const char *model, const mm_tensor_map *inputs, const char *const *outputs)
+{
+    double largest = 0, off = 0;
+    built b;
+
+    ok(t->ctx, mm_context_set_i64(t->ctx, MM_CONTEXT_THREADS, 1));
+    ok(t->ctx, build(t, inputs, outputs, VALUE, &b));
+    for (size_t i = 0; i < t->n; i++) largest = fmax(largest, summarize(t->weights[i]->gradient, t->weights[i]->rows * t->weights[i]->cols).norm);
+    for (size_t i = 0; i < t->n; i++) {
+        const size_t n = t->weights[i]->rows * t->weights[i]->cols;
+        const double norm = summarize(t->weights[i]->gradient, n).norm;
+        float *direction = malloc(n * sizeof *direction);
+        double have;
+        assert_non_null(direction);
+        for (size_t k = 0; k < n; k++)
+            direction[k] = (float)(norm > ROUNDING * largest ? (double)t->weights[i]->gradient[k] / norm : sin(0.7 * (double)k + 1) / sqrt((double)n));
+        have = slope(&b, t->weights[i], direction);
+        free(direction);
+        off = fmax(off, fabs(have - norm) / largest);
+        if (!(fabs(have - norm) <= 1e-3 * norm + 2e-4 * largest))
+            fail_msg("%s: along the gradient of %s the loss changes by %g, its norm is %g", model, t->weights[i]->name, have, norm);
+    }
+    mmi_feed_end(&b.feed);
+    print_message("%-24s %zu weights, slopes off by %.1e of the largest\n", model, t->n, off);
+}
+
+/* Composites are libmm's own: beside differences. */
+static void test_composites(void **state)
+{
+    static const struct {
+        const char *model, *file, *outputs[5];
+    } cases[] = {{"mm_late_l2", "padded", {"answer_logits", "count_logits", "match_logits", "shape_logits", NULL}},
+                 {"mm_early_hard", "padded", {"answer_logits", "count_logits", "match_logits", "shape_logits", NULL}},
+                 {"mm_early_stitch", "padded", {"answer_logits", "count_logits", "match_logits", "shape_logits", NULL}},
+                 {"mm_interactive_levels", "padded", {"answer_logits", "count_logits", "match_logits", "shape_logits", NULL}},
+                 {"mm_interactive_stitch", "padded", {"answer_logits", "count_logits", "match_logits", "shape_logits", NULL}},
+                 {"mm_towers", "all", {"hear_logits_per_audio", "logits_per_image", "shape_logits", "tone_logits", NULL}},
+                 {"mm_video_concat", "two", {"count_logits", "match_logits", "speed_logits", NULL}},
+                 {"mm_decoder", "two", {"logits", "shape_logits", NULL}},
+                 {"mm_across", "padded", {"logits", "match_logits", NULL}}};
+    mm_context *ctx = NULL;
+    (void)state;
+
+    assert_int_equal(mm_context_create(NULL, &ctx), MM_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mm_tensor_map *inputs = read_golden(ctx, cases[i].model, cases[i].file, "in");
+        trained t;
+        open_trained(&t, ctx, cases[i].model);
+        check_bits(&t, cases[i].model, inputs, cases[i].outputs);
+        check_slopes(&t, cases[i].model, inputs, cases[i].outputs);
+        mm_tensor_map_destroy(inputs);
+        finish(&t);
+    }
     mm_context_destroy(ctx);
 }
 
@@ -239,9 +346,9 @@ static void test_checkpoints_need_less_memory(void **state)
     prepare(&t, ctx, made);
     kept = malloc(t.elements * sizeof *kept);
     assert_non_null(kept);
-    ok(ctx, pass(&t, inputs, outputs, 0, &whole));
+    ok(ctx, pass(&t, inputs, outputs, GRADIENTS, &whole));
     memcpy(kept, t.gradients, t.elements * sizeof *kept);
-    ok(ctx, pass(&t, inputs, outputs, 1, &less));
+    ok(ctx, pass(&t, inputs, outputs, CHECKPOINTS, &less));
     assert_memory_equal(kept, t.gradients, t.elements * sizeof *kept);
     print_message("12 blocks in %zu bytes, with checkpoints in %zu\n", whole, less);
     assert_true(less < whole / 3);
@@ -264,21 +371,17 @@ static void test_without_memory(void **state)
     ok(ctx, mm_context_set_i64(ctx, MM_CONTEXT_THREADS, 1));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mm_tensor_map *inputs = read_golden(ctx, cases[i].model, cases[i].file, "in");
-        char path[128];
-        mm_model *opened = NULL;
         size_t arena, live;
         mm_status st = MM_E_NOMEM;
         long n = 0;
         trained t;
 
-        (void)snprintf(path, sizeof path, MODELS "%s", cases[i].model);
-        ok(ctx, mmi_model_open_trainable(ctx, path, &opened));
-        prepare(&t, ctx, opened);
-        ok(ctx, pass(&t, inputs, cases[i].outputs, 1, &arena)); /* makes what the context keeps */
+        open_trained(&t, ctx, cases[i].model);
+        ok(ctx, pass(&t, inputs, cases[i].outputs, CHECKPOINTS, &arena)); /* makes what the context keeps */
         live = a.live;
         while (st) {
             a.fail_at = a.count + ++n;
-            st = pass(&t, inputs, cases[i].outputs, 1, &arena);
+            st = pass(&t, inputs, cases[i].outputs, CHECKPOINTS, &arena);
             a.fail_at = 0;
             assert_true(st == MM_OK || st == MM_E_NOMEM);
             assert_int_equal(a.live, live);
@@ -292,7 +395,7 @@ static void test_without_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_models_equal_torch), cmocka_unit_test(test_checkpoints_need_less_memory),
-                                       cmocka_unit_test(test_without_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_models_equal_torch), cmocka_unit_test(test_composites),
+                                       cmocka_unit_test(test_checkpoints_need_less_memory), cmocka_unit_test(test_without_memory)};
     return cmocka_run_group_tests_name("model gradients", tests, NULL, NULL);
 }

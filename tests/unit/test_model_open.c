@@ -316,7 +316,6 @@ static const char *stem(const char *name)
     static const char *const renamed[] = {"lm_head.", "cls_classifier.", "classifier."};
 
     if (strstr(name, "lm_head.") || strstr(name, "cls.predictions.")) return "";
-    if (!strcmp(name, "model.decoder.embed_tokens.weight")) return "shared.weight";
     if (strstr(name, ".gamma") || strstr(name, ".beta")) return "LayerNorm.";
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) return name + strlen(prefixes[i]);

@@ -6,7 +6,7 @@ import os
 from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from . import _library as _c
-from ._context import Context, Handle, c_text, checked, default_context, take_text
+from ._context import Context, Handle, HangingHandle, c_text, checked, default_context, take_text
 from ._library import lib
 
 
@@ -224,7 +224,7 @@ class TokenizerTrainer:
         self.context = context or default_context()
         with self.context.call() as p:
             pointer = self.context.make(lib.mm_tokenizer_trainer_destroy, lib.mm_tokenizer_trainer_create, p)
-            self._handle = Handle(pointer, lib.mm_tokenizer_trainer_destroy, self.context._handle)
+            self._handle = HangingHandle(pointer, lib.mm_tokenizer_trainer_destroy, self.context)
             for token in special_tokens:
                 self._set_token(_c.MM_TOKENIZER_TRAINER_SPECIAL_TOKEN, token)
             for name, value in options.items():

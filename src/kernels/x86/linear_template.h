@@ -23,11 +23,11 @@ static ALWAYS_INLINE vec load_weights(int32_t dtype, const void *w, size_t i)
 }
 
 /* R rows from `row`, G groups from `group`. */
-static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, const mmi_float_tile *t, size_t row, size_t group)
+static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, int columns, const mmi_float_tile *t, size_t row, size_t group)
 {
     vec sum[TILE_ROWS][TILE_GROUPS * GROUP_VECTORS], w[TILE_GROUPS * GROUP_VECTORS];
     const size_t V = G * GROUP_VECTORS, cols = t->cols, ldx = t->ldx;
-    const float *const x = t->x + row * ldx;
+    const float *const x = t->x + (columns ? row : row * ldx);
     const void *from[TILE_GROUPS];
 
     UNROLL for (size_t g = 0; g < G; g++) from[g] = (const char *)t->packed + (group + g) * mmi_float_group_bytes(dtype, cols);
@@ -40,7 +40,7 @@ static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, const m
             w[v] = load_weights(dtype, from[v / GROUP_VECTORS], j * MMI_FLOAT_PACK_ROWS + v % GROUP_VECTORS * LANES);
         UNROLL for (size_t r = 0; r < R; r++)
         {
-            const vec factor = v_set(x[r * ldx + j]);
+            const vec factor = v_set(x[columns ? j * ldx + r : r * ldx + j]);
             UNROLL for (size_t v = 0; v < V; v++) sum[r][v] = v_fma(factor, w[v], sum[r][v]);
         }
     }
@@ -49,7 +49,11 @@ static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, const m
     if (first + V * LANES <= t->rows) {
         UNROLL for (size_t r = 0; r < R; r++)
         {
-            UNROLL for (size_t v = 0; v < V; v++) v_store(y + r * t->ldy + v * LANES, sum[r][v]);
+            UNROLL for (size_t v = 0; v < V; v++)
+            {
+                float *const to = y + r * t->ldy + v * LANES;
+                v_store(to, t->add ? v_add(v_load(to), sum[r][v]) : sum[r][v]);
+            }
         }
     } else {
         UNROLL for (size_t v = 0; v < V; v++)
@@ -57,38 +61,42 @@ static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, const m
             const size_t at = first + v * LANES;
             if (at >= t->rows) break;
             const mask tail = m_first(mmi_size_min(LANES, t->rows - at));
-            UNROLL for (size_t r = 0; r < R; r++) v_store_masked(y + r * t->ldy + v * LANES, tail, sum[r][v]);
+            UNROLL for (size_t r = 0; r < R; r++)
+            {
+                float *const to = y + r * t->ldy + v * LANES;
+                v_store_masked(to, tail, t->add ? v_add(v_load_masked(to, tail), sum[r][v]) : sum[r][v]);
+            }
         }
     }
 }
 
-static ALWAYS_INLINE void linear_rows(size_t rows, size_t G, int32_t dtype, const mmi_float_tile *t, size_t row, size_t group)
+static ALWAYS_INLINE void linear_rows(size_t rows, size_t G, int32_t dtype, int columns, const mmi_float_tile *t, size_t row, size_t group)
 {
     switch (rows) {
 #if TILE_ROWS > 6
-    case 8: linear_tile(8, G, dtype, t, row, group); break;
-    case 7: linear_tile(7, G, dtype, t, row, group); break;
+    case 8: linear_tile(8, G, dtype, columns, t, row, group); break;
+    case 7: linear_tile(7, G, dtype, columns, t, row, group); break;
 #endif
-    case 6: linear_tile(6, G, dtype, t, row, group); break;
-    case 5: linear_tile(5, G, dtype, t, row, group); break;
-    case 4: linear_tile(4, G, dtype, t, row, group); break;
-    case 3: linear_tile(3, G, dtype, t, row, group); break;
-    case 2: linear_tile(2, G, dtype, t, row, group); break;
-    case 1: linear_tile(1, G, dtype, t, row, group); break;
+    case 6: linear_tile(6, G, dtype, columns, t, row, group); break;
+    case 5: linear_tile(5, G, dtype, columns, t, row, group); break;
+    case 4: linear_tile(4, G, dtype, columns, t, row, group); break;
+    case 3: linear_tile(3, G, dtype, columns, t, row, group); break;
+    case 2: linear_tile(2, G, dtype, columns, t, row, group); break;
+    case 1: linear_tile(1, G, dtype, columns, t, row, group); break;
     default: break;
     }
 }
 
 /* The groups stay in the cache while all rows pass; rows are cut into tiles of nearly equal height. */
-static ALWAYS_INLINE void linear_as(int32_t dtype, const mmi_float_tile *t)
+static ALWAYS_INLINE void linear_as(int32_t dtype, int columns, const mmi_float_tile *t)
 {
     const size_t tiles = (t->m + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t group = t->group0; group < t->group1;) {
         const size_t G = t->group1 - group < TILE_GROUPS ? 1 : TILE_GROUPS;
         for (size_t i = 0, row = 0; i < tiles; i++) {
             const size_t next = t->m / tiles * (i + 1) + mmi_size_min(t->m % tiles, i + 1);
-            if (G == TILE_GROUPS) linear_rows(next - row, TILE_GROUPS, dtype, t, row, group);
-            else linear_rows(next - row, 1, dtype, t, row, group);
+            if (G == TILE_GROUPS) linear_rows(next - row, TILE_GROUPS, dtype, columns, t, row, group);
+            else linear_rows(next - row, 1, dtype, columns, t, row, group);
             row = next;
         }
         group += G;
@@ -98,9 +106,11 @@ static ALWAYS_INLINE void linear_as(int32_t dtype, const mmi_float_tile *t)
 static inline void float_linear(const mmi_float_tile *t)
 {
     switch (t->dtype) {
-    case MM_DTYPE_F16: linear_as(MM_DTYPE_F16, t); break;
-    case MM_DTYPE_BF16: linear_as(MM_DTYPE_BF16, t); break;
-    default: linear_as(MM_DTYPE_F32, t); break;
+    case MM_DTYPE_F16: linear_as(MM_DTYPE_F16, 0, t); break;
+    case MM_DTYPE_BF16: linear_as(MM_DTYPE_BF16, 0, t); break;
+    default:
+        if (t->columns) linear_as(MM_DTYPE_F32, 1, t);
+        else linear_as(MM_DTYPE_F32, 0, t);
     }
 }
 
