@@ -160,14 +160,17 @@ cat >"$dir/run.json" <<END
 END
 expect 2 train-nothing "$mm" train; silent out
 expect 1 train-missing "$mm" train "$dir/none.json"; said err none.json; silent out
-expect 0 train "$mm" train "$dir/run.json" --resume --plot "$dir/loss.png"; said out "$dir/run"; said err "no checkpoint yet"; said err "step 6 of 6"
-expect 0 plotted "$mm" preprocess "$pipelines/clip" --image "$dir/loss.png" --outputs "$dir/f"
+draws=yes
+"$mm" train "$dir/none.json" --plot "$dir/none.png" 2>&1 | grep -q cairo && draws= # it was built without
+expect 0 train "$mm" train "$dir/run.json" --resume ${draws:+--plot "$dir/loss.png"}; said out "$dir/run"; said err "no checkpoint yet"; said err "step 6 of 6"
+[ -z "$draws" ] || expect 0 plotted "$mm" preprocess "$pipelines/clip" --image "$dir/loss.png" --outputs "$dir/f"
 expect 1 train-again "$mm" train "$dir/run.json"; said err "$dir/run"; said err step; silent out
 expect 0 train-more "$mm" train "$dir/run.json" --resume; said out "$dir/run"
 expect 0 trained "$mm" generate "$dir/run" --raw --prompt "the one" --greedy --max-tokens 4
 expect 0 eval "$mm" eval "$dir/run" "$dir/run.json"; said out causal_lm; said out perplexity
 expect 0 eval-json "$mm" eval "$dir/run" "$dir/run.json" --json; said out '"causal_lm": {"samples": 6'
-expect 1 eval-plot "$mm" eval "$dir/run" "$dir/run.json" --plot "$dir/none.png"; said err confusion
+expect 1 eval-plot "$mm" eval "$dir/run" "$dir/run.json" --plot "$dir/none.png"
+[ -z "$draws" ] || said err confusion
 [ -e "$dir/none.png" ] && { echo "a failed plot left a file"; failed=1; }
 expect 2 eval-config "$mm" eval "$dir/run"; said err CONFIG.json
 sed -i 's/"steps"/"stpes"/' "$dir/run.json"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Training that is killed (SIGKILL) at 20 moments and goes on: the weights come out as of a run that nothing interrupted, bit for bit, each step
-# is in the log once, and no checkpoint that was there is lost.
+# is in the log once, and no checkpoint that was there is lost. Ctrl-C loses nothing at all.
 # usage: test_killed_training.sh MM
 mm=$1
 dir=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/mm_killed.XXXXXX")
@@ -31,6 +31,18 @@ done >"$dir/texts.jsonl"
 config whole >"$dir/whole.json"
 config killed >"$dir/killed.json"
 "$mm" train "$dir/whole.json" --threads 1 >/dev/null 2>"$dir/err" || fail "the whole run failed: $(cat "$dir/err")"
+
+# Ctrl-C leaves a checkpoint of the step that it came behind
+"$mm" train "$dir/killed.json" --resume >/dev/null 2>"$dir/err" &
+for i in $(seq 1000); do
+    [ -s "$dir/killed/log.jsonl" ] && break
+    sleep 0.01
+done
+kill -INT $!
+wait $!
+[ $? -eq 1 ] || fail "interrupted training did not exit with 1"
+grep -q "MM_E_CANCELLED\|cancelled" "$dir/err" && grep -q -e --resume "$dir/err" || fail "interrupted training said: $(cat "$dir/err")"
+[ "$(newest)" -gt 0 ] || fail "interrupted training left no checkpoint"
 
 # moments of 0.03 to 0.23 s, by a fixed seed
 kills=0
