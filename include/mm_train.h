@@ -24,7 +24,8 @@ typedef struct mm_trainer mm_trainer;
  * A model that is made from a config.json has its folder in the run's output from the beginning: config.json, tokenizer and processor are written there. Else nothing is
  * written before the first step. Returns MM_OK, MM_E_ARGUMENT, MM_E_NOT_FOUND, MM_E_IO, MM_E_FORMAT (an unknown or wrong key, a broken manifest line: the message names file, line
  * and key), MM_E_UNSUPPORTED (what the model lacks for an objective), MM_E_SHAPE, MM_E_LIMIT, MM_E_NOMEM or MM_E_CANCELLED.
- * Threads: a trainer and its context serve one thread at a time; batches are prepared on a thread of the trainer's own. Since 0.2. */
+ * Threads: a trainer and its context serve one thread at a time; batches are prepared on a thread of the trainer's own (none with "prefetch": 0), which calls the context's
+ * memory hooks too. Since 0.2. */
 MM_API mm_status mm_trainer_create(mm_context *ctx, const char *path, mm_trainer **out);
 MM_API void mm_trainer_destroy(mm_trainer *trainer); /* NULL allowed */
 
@@ -65,7 +66,7 @@ enum {
     MM_TRAINER_STEP = 1,       /* steps done */
     MM_TRAINER_STEPS = 2,      /* of the whole run */
     MM_TRAINER_PARAMETERS = 3, /* elements that are trained */
-    MM_TRAINER_SKIPPED = 4     /* bad lines of the manifests that were skipped so far */
+    MM_TRAINER_SKIPPED = 4     /* bad lines of the training manifests that were skipped so far */
 };
 MM_API mm_status mm_trainer_get_i64(const mm_trainer *trainer, int32_t fact, int64_t *out);
 enum {
@@ -79,8 +80,9 @@ MM_API mm_status mm_trainer_get_f64(const mm_trainer *trainer, int32_t fact, dou
 /* The run's output folder, borrowed. Since 0.2. */
 MM_API const char *mm_trainer_output(const mm_trainer *trainer);
 
-/* The model that is trained, borrowed for the trainer's life; it may be used between calls of the trainer. Since 0.2. */
-MM_API const mm_model *mm_trainer_model(const mm_trainer *trainer);
+/* The model that is trained, borrowed for the trainer's life (mm_model_retain keeps it longer); what it answers changes with the steps. It may be used between calls of the trainer.
+ * NULL for NULL. Since 0.2. */
+MM_API mm_model *mm_trainer_model(const mm_trainer *trainer);
 
 #ifdef __cplusplus
 }

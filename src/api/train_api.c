@@ -83,4 +83,4 @@ mm_status mm_trainer_get_f64(const mm_trainer *t, int32_t fact, double *out)
 }
 
 const char *mm_trainer_output(const mm_trainer *t) { return t ? t->config.output : NULL; }
-const mm_model *mm_trainer_model(const mm_trainer *t) { return t ? t->model : NULL; }
+mm_model *mm_trainer_model(const mm_trainer *t) { return t ? t->model : NULL; }

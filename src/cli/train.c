@@ -138,6 +138,7 @@ int cli_train(int argc, char **argv)
     mm_context *ctx = NULL;
     run r = {0};
     int64_t skipped = 0, parameters = 0;
+    mm_status st;
 
     status = cli_parse(argc, argv, options, &args);
     if (status) goto cleanup;
@@ -150,7 +151,7 @@ int cli_train(int argc, char **argv)
         goto cleanup;
     }
     if (resume) {
-        const mm_status st = mm_trainer_resume(r.trainer);
+        st = mm_trainer_resume(r.trainer);
         if (st == MM_E_NOT_FOUND) fprintf(stderr, "no checkpoint yet: from the beginning\n"); /* the run may have been killed before its first */
         else if (st) {
             (void)cli_fail(ctx);
@@ -161,7 +162,9 @@ int cli_train(int argc, char **argv)
     (void)mm_trainer_get_i64(r.trainer, MM_TRAINER_PARAMETERS, &parameters);
     fprintf(stderr, "training %lld parameters, results go to %s\n", (long long)parameters, mm_trainer_output(r.trainer));
     r.began = r.shown = cli_seconds();
-    status = mm_trainer_run(r.trainer, 0, show_step, &r) ? cli_fail(ctx) : EXIT_OK;
+    st = mm_trainer_run(r.trainer, 0, show_step, &r);
+    status = st ? cli_fail(ctx) : EXIT_OK;
+    if (st == MM_E_CANCELLED && !mm_trainer_checkpoint(r.trainer)) fprintf(stderr, "a checkpoint was written; --resume goes on from it\n");
     (void)mm_trainer_get_i64(r.trainer, MM_TRAINER_SKIPPED, &skipped);
     if (skipped) fprintf(stderr, "%lld bad lines were skipped\n", (long long)skipped);
     if (plot && plot_log(ctx, mm_trainer_output(r.trainer), plot)) status = EXIT_FAILED;

@@ -25,6 +25,7 @@ typedef struct {
     size_t samples;
     double loss;           /* sum over what counted */
     double counted;
+    double surprise;       /* of the tokens: sum of their negative log-likelihoods, which a loss may be more than */
     size_t hits, tokens, right; /* likeliest tokens, all tokens, answers all of them right */
     int64_t *confusion;
     size_t classes;
@@ -49,9 +50,11 @@ static void count_tokens(evaluation *e, const mm_tensor_map *batch, const mmi_st
         int all = 1, any = 0;
         for (int64_t k = 0; k < K; k++) {
             const int32_t label = l[b * K + k];
+            const float *scores = r->compared + (size_t)(b * K + k) * r->cols;
             int hit;
             if (label == MMI_IGNORED) continue;
-            hit = mmi_metric_best(r->compared + (size_t)(b * K + k) * r->cols, r->cols) == (size_t)label;
+            hit = mmi_metric_best(scores, r->cols) == (size_t)label;
+            e->surprise += mmi_metric_surprise(scores, r->cols, (size_t)label);
             any = 1;
             all &= hit;
             e->hits += (size_t)hit;
@@ -233,7 +236,7 @@ static mm_status write(evaluation *e, mmi_text *out)
     case MMI_OBJECTIVE_MAE:
     case MMI_OBJECTIVE_DENOISING_IMAGE: break;
     default:
-        failed |= measure(e, out, "perplexity", mmi_metric_perplexity(e->loss, e->tokens)) |
+        failed |= measure(e, out, "perplexity", mmi_metric_perplexity(e->surprise, e->tokens)) |
                   measure(e, out, "token_accuracy", (double)e->hits / (double)e->tokens) | measure(e, out, "accuracy", (double)e->right / (double)e->samples);
     }
     return failed ? MM_E_NOMEM : MM_OK;

@@ -25,6 +25,15 @@ static size_t beaten_by(const float *values, size_t n, size_t stride, size_t at)
     return count;
 }
 
+double mmi_metric_surprise(const float *scores, size_t classes, size_t label)
+{
+    const double most = scores[mmi_metric_best(scores, classes)];
+    double sum = 0;
+
+    for (size_t c = 0; c < classes; c++) sum += exp(scores[c] - most);
+    return log(sum) + most - scores[label];
+}
+
 size_t mmi_metric_hits(const float *scores, const int32_t *labels, size_t n, size_t classes, size_t k)
 {
     size_t hits = 0;

@@ -12,6 +12,9 @@
 
 size_t mmi_metric_best(const float *scores, size_t classes); /* the first of the largest; a NaN never is it */
 
+/* Minus the log of the label's share in the softmax of a row of scores. */
+double mmi_metric_surprise(const float *scores, size_t classes, size_t label);
+
 /* How many of the n labels have fewer than k classes with scores that are as large or larger (k 1: the accuracy's hits). A tie counts against. */
 size_t mmi_metric_hits(const float *scores, const int32_t *labels, size_t n, size_t classes, size_t k);
 

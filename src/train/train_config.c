@@ -139,6 +139,7 @@ static mm_status read_lora(const reader *r, const mmi_json_node *root)
 static mm_status read_optimizer(const reader *r, const mmi_json_node *root)
 {
     static const char *const keys[] = {"name", "lr", "weight_decay", "groups", "betas", "eps", NULL};
+    static const char *const lion_keys[] = {"name", "lr", "weight_decay", "groups", "betas", NULL};
     static const char *const sgd_keys[] = {"name", "lr", "weight_decay", "groups", "momentum", "nesterov", NULL};
     static const char *const adafactor_keys[] = {"name", "lr", "weight_decay", "groups", "eps", "relative_step", NULL};
     static const char *const group_keys[] = {"match", "lr_scale", "weight_decay", NULL};
@@ -152,7 +153,7 @@ static mm_status read_optimizer(const reader *r, const mmi_json_node *root)
     TRY(object_of(r, root, "optimizer", 0, &node));
     TRY(mmi_json_text(r->ctx, r->doc, node, "name", 0, &name));
     TRY(mmi_optimizer_spec_of(r->ctx, name, o));
-    TRY(only(r, node, o->kind == MMI_OPTIMIZER_SGD ? sgd_keys : o->kind == MMI_OPTIMIZER_ADAFACTOR ? adafactor_keys : keys));
+    TRY(only(r, node, o->kind == MMI_OPTIMIZER_SGD ? sgd_keys : o->kind == MMI_OPTIMIZER_LION ? lion_keys : o->kind == MMI_OPTIMIZER_ADAFACTOR ? adafactor_keys : keys));
     o->seed = c->seed;
     TRY(number(r, node, "lr", 0, 1e3, &c->lr));
     TRY(number(r, node, "eps", 0, 1, &o->eps));

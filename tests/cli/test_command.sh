@@ -153,6 +153,28 @@ for kind in image audio video; do
 done
 expect 1 places "$mm" generate "$pipelines/llava" --raw --image $house --prompt "<image> <image>"; said err "2 places"; said err "there are 1"; silent out
 expect 0 small "$mm" generate "$pipelines/llava" --image tests/golden/images/jpeg_1x1.jpg --prompt what --ids --max-tokens 2
+for i in 1 2 3 4 5 6; do echo '{"text": "the one in the", "image": "'$PWD/$house'", "caption": "a house"}'; done >"$dir/data.jsonl"
+cat >"$dir/run.json" <<END
+{"output": "run", "steps": 6, "batch_size": 2, "log_every": 1, "evaluate_every": 3, "save_every": 2, "model": {"from": "$PWD/$models/llama_words"},
+ "tasks": [{"objective": "causal_lm", "data": {"train": "data.jsonl", "validation": "data.jsonl"}}]}
+END
+expect 2 train-nothing "$mm" train; silent out
+expect 1 train-missing "$mm" train "$dir/none.json"; said err none.json; silent out
+draws=yes
+"$mm" train "$dir/none.json" --plot "$dir/none.png" 2>&1 | grep -q cairo && draws= # it was built without
+expect 0 train "$mm" train "$dir/run.json" --resume ${draws:+--plot "$dir/loss.png"}; said out "$dir/run"; said err "no checkpoint yet"; said err "step 6 of 6"
+[ -z "$draws" ] || expect 0 plotted "$mm" preprocess "$pipelines/clip" --image "$dir/loss.png" --outputs "$dir/f"
+expect 1 train-again "$mm" train "$dir/run.json"; said err "$dir/run"; said err step; silent out
+expect 0 train-more "$mm" train "$dir/run.json" --resume; said out "$dir/run"
+expect 0 trained "$mm" generate "$dir/run" --raw --prompt "the one" --greedy --max-tokens 4
+expect 0 eval "$mm" eval "$dir/run" "$dir/run.json"; said out causal_lm; said out perplexity
+expect 0 eval-json "$mm" eval "$dir/run" "$dir/run.json" --json; said out '"causal_lm": {"samples": 6'
+expect 1 eval-plot "$mm" eval "$dir/run" "$dir/run.json" --plot "$dir/none.png"
+[ -z "$draws" ] || said err confusion
+[ -e "$dir/none.png" ] && { echo "a failed plot left a file"; failed=1; }
+expect 2 eval-config "$mm" eval "$dir/run"; said err CONFIG.json
+sed -i 's/"steps"/"stpes"/' "$dir/run.json"
+expect 1 train-key "$mm" train "$dir/run.json"; said err stpes; said err run.json; silent out
 printf '\211PNG\r\n\032\n\000\000\000\015IHDR\000\000\116\040\000\000\116\040\010\002\000\000\000\154\022\321\156\000\000\000\010IDAT\170\234\003\000\000\000\000\001\110\006\211\322' >"$dir/huge.png"
 expect 1 huge "$mm" generate "$pipelines/llava" --image "$dir/huge.png" --prompt what; said err "20000 x 20000"; silent out
 exit $failed

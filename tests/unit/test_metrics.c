@@ -22,6 +22,8 @@ static void hits_and_ties(void **state)
     assert_int_equal(mmi_metric_hits(scores[0], (const int32_t[5]){3, INT32_MIN, INT32_MAX, 4, 5}, 5, 3, 3), 0);
     assert_int_equal(mmi_metric_best(scores[1], 3), 0);
     assert_int_equal(mmi_metric_best(scores[3], 3), 1);
+    near(mmi_metric_surprise(scores[0], 3, 1), log(exp(-1) + 1 + exp(1)));
+    near(mmi_metric_surprise((const float[2]){1000, -1000}, 2, 1), 2000); /* exp of none of them is a number */
 }
 
 /* y = [0, 1, 2, 2, 1, 0, 2], p = [0, 2, 2, 1, 1, 0, 2]: sklearn's confusion_matrix, accuracy_score, f1_score(average="macro"). */

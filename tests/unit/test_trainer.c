@@ -248,7 +248,7 @@ static void test_texts_packed(void **state)
 
     write_texts();
     for (int i = 0; i < 3; i++) {
-        static const char *const rest[] = {"", ", \"pack\": true, \"max_tokens\": 40", ""};
+        static const char *const rest[] = {"", ", \"pack\": true, \"max_tokens\": 40", ", \"label_smoothing\": 0.2"};
         char config[1024];
         (void)snprintf(config, sizeof config, "\"steps\": 3, \"batch_size\": %d, \"accumulate\": %d, \"model\": " WORDS ", \"tasks\": [{\"objective\": \"causal_lm\"%s, " SENTENCES "}]",
                        i < 2 ? 6 : 1, i < 2 ? 1 : 6, rest[i]);
@@ -256,7 +256,7 @@ static void test_texts_packed(void **state)
         if (!i)
             for (int k = 0; k < 6; k++) want += likelihood(ctx, mm_trainer_model(t), texts[k], &n);
         ok(ctx, mm_trainer_evaluate(t, &json));
-        if (fabs(number_of(json, "causal_lm", "loss") - want / (double)n) > 1e-5) fail_msg("%s is no mean of %g over %zu", json, want, n);
+        if ((fabs(number_of(json, "causal_lm", "loss") - want / (double)n) > 1e-5) != (i == 2)) fail_msg("%s is no mean of %g over %zu", json, want, n);
         assert_true(fabs(number_of(json, "causal_lm", "perplexity") - exp(want / (double)n)) < 1e-3);
         mm_text_free(json);
         ok(ctx, mm_trainer_run(t, 1, NULL, NULL));

@@ -20,9 +20,10 @@ from ._model import Info, Model, open
 from ._session import Session, Stream
 from ._tensor import read_safetensors, write_safetensors
 from ._tokenizer import TokenDecoder, Tokenizer, TokenizerTrainer
+from ._trainer import Trainer, evaluate
 from ._video import Video
 
 __version__: str = _lib.mm_build_version().decode()  # of the shared library that runs
 
 __all__ = ["Audio", "Context", "Error", "Image", "Info", "Model", "Session", "Stream", "TokenDecoder", "Tokenizer",
-           "TokenizerTrainer", "Video", "open", "read_safetensors", "write_safetensors"]
+           "TokenizerTrainer", "Trainer", "Video", "evaluate", "open", "read_safetensors", "write_safetensors"]

@@ -123,12 +123,23 @@ MM_EARLY_STOPPING_OFF, MM_EARLY_STOPPING_ON, MM_EARLY_STOPPING_NEVER = range(3)
 MM_TASK_TRANSCRIBE, MM_TASK_TRANSLATE = range(2)
 MM_STOP_NONE, MM_STOP_END, MM_STOP_LENGTH, MM_STOP_TEXT, MM_STOP_CALLBACK, MM_STOP_FULL = range(6)
 
+# Facts about a run (mm_train.h): whole numbers, then others.
+MM_TRAINER_STEP = 1
+MM_TRAINER_STEPS = 2
+MM_TRAINER_PARAMETERS = 3
+MM_TRAINER_SKIPPED = 4
+MM_TRAINER_LOSS = 1
+MM_TRAINER_GRADIENT_NORM = 2
+MM_TRAINER_LEARNING_RATE = 3
+MM_TRAINER_SAMPLES_PER_SECOND = 4
+
 # Callbacks.
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 PROGRESS_FN = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_int64, c_int64)
 GENERATE_FN = CFUNCTYPE(c_int32, c_void_p, c_int32, c_void_p, c_size_t)
 TRANSCRIBE_FN = CFUNCTYPE(c_int32, c_void_p, c_double, c_double, c_void_p, c_size_t)
 FREE_FN = CFUNCTYPE(None, c_void_p)
+TRAINER_FN = CFUNCTYPE(c_int32, c_void_p, c_void_p)
 
 _handle = c_void_p            # mm_context *, mm_model *, ...: opaque
 _text = c_char_p              # const char *, borrowed
@@ -277,6 +288,19 @@ PROTOTYPES = {
     "mm_session_tokens": (_ids, [_handle]),
     "mm_session_logits": (c_int32, [_handle, POINTER(POINTER(c_float))]),
     "mm_session_generate": (c_int32, [_handle, GENERATE_FN, c_void_p, POINTER(c_int32)]),
+
+    "mm_trainer_create": (c_int32, [_handle, _text, _out_handle]),
+    "mm_trainer_destroy": (None, [_handle]),
+    "mm_trainer_resume": (c_int32, [_handle]),
+    "mm_trainer_run": (c_int32, [_handle, c_int64, TRAINER_FN, c_void_p]),
+    "mm_trainer_checkpoint": (c_int32, [_handle]),
+    "mm_trainer_save": (c_int32, [_handle, _text]),
+    "mm_trainer_evaluate": (c_int32, [_handle, _out_handle]),
+    "mm_trainer_get_i64": (c_int32, [_handle, c_int32, POINTER(c_int64)]),
+    "mm_trainer_get_f64": (c_int32, [_handle, c_int32, POINTER(c_double)]),
+    "mm_trainer_output": (c_char_p, [_handle]),
+    "mm_trainer_model": (c_void_p, [_handle]),
+    "mm_evaluate": (c_int32, [_handle, _handle, _text, _out_handle]),
 }
 
 

@@ -77,6 +77,15 @@ class Model:
         out.info = out._read_info()
         return out
 
+    @classmethod
+    def _borrowed(cls, pointer: int, context: Context) -> "Model":
+        """One that something else owns too."""
+        lib.mm_model_retain(pointer)
+        out = cls.__new__(cls)
+        out.context, out._handle = context, Handle(pointer, lib.mm_model_release)
+        out.info = out._read_info()
+        return out
+
     def save(self, directory: Union[str, "os.PathLike[str]"], dtype: Optional[str] = None) -> None:
         """Write it as a Hugging Face directory. dtype "F32", "F16" or "BF16" of the weights; None: as they are."""
         kinds = {None: _c.MM_SAVE_AS_IS, "F32": _c.MM_DTYPE_F32, "F16": _c.MM_DTYPE_F16, "BF16": _c.MM_DTYPE_BF16}
