@@ -312,13 +312,14 @@ static mm_status read_run(const reader *r, const mmi_json_node *root)
 {
     static const char *const keys[] = {"output", "seed", "steps", "epochs", "batch_size", "accumulate", "clip_norm", "master", "checkpoint_activations", "model",
                                        "freeze", "train_only", "lora", "sharing_penalty", "tasks", "optimizer", "schedule", "log_every", "evaluate_every",
-                                       "evaluate_batches", "save_every", "keep", "prefetch", NULL};
+                                       "evaluate_batches", "save_every", "save_as", "keep", "prefetch", NULL};
     mmi_train_config *c = r->c;
     const char *master = NULL;
     int64_t seed = 0;
 
     TRY(only(r, root, keys));
     TRY(path(r, root, "output", 1, &c->output));
+    TRY(text(r, root, "save_as", 0, &c->save_as));
     TRY(integer(r, root, "seed", 0, INT64_C(1) << 53, &seed));
     c->seed = (uint64_t)seed;
     TRY(integer(r, root, "steps", 1, INT64_C(1) << 40, &c->steps));
@@ -393,6 +394,7 @@ void mmi_train_config_clear(mmi_train_config *c)
     clear_strings(c->lora_targets, c->n_lora_targets);
     mmi_free(c->directory);
     mmi_free(c->output);
+    mmi_free(c->save_as);
     mmi_free(c->from);
     mmi_free(c->tokenizer);
     mmi_json_destroy(c->doc);

@@ -42,6 +42,7 @@ typedef struct {
     mmi_json *doc;
     char *directory;      /* of the file */
     char *output;
+    char *save_as;         /* the class of transformers that the model is saved as besides; NULL: none */
     uint64_t seed;
     int64_t steps, epochs; /* one of them is 0 */
     int64_t batch_size, accumulate;
