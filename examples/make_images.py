@@ -37,7 +37,17 @@ def house(x, y):
     return (90, 160, 70) if y >= 128 else (140 + y // 3, 190 + y // 4, 240)
 
 
+def triangle(color, ground):
+    return lambda x, y: color if 70 < y < 120 and abs(x - 96) < (y - 70) * 0.58 else ground
+
+
+def circle(color, ground):
+    return lambda x, y: color if (x - 58) ** 2 + (y - 66) ** 2 < 30 ** 2 else ground
+
+
 PICTURES = {
+    "triangle-red.png": triangle((255, 0, 0), (238, 244, 250)),
+    "circle-teal.png": circle((0, 128, 128), (250, 243, 228)),
     "circles-red.png": circles((200, 40, 40), (240, 235, 225)),
     "circles-green.png": circles((40, 140, 60), (240, 235, 225)),
     "stripes-blue.png": stripes((40, 70, 170), (235, 235, 240)),
