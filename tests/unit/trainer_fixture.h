@@ -19,12 +19,14 @@ static inline void remove_tree(const char *path)
 {
     DIR *d = opendir(path);
     struct dirent *entry;
-    char inner[1024];
 
     while (d && (entry = readdir(d))) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        (void)snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-        if (unlink(inner)) remove_tree(inner);
+        const size_t room = strlen(path) + strlen(entry->d_name) + 2;
+        char *inner = malloc(room);
+        assert_non_null(inner);
+        (void)snprintf(inner, room, "%s/%s", path, entry->d_name);
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") && unlink(inner)) remove_tree(inner);
+        free(inner);
     }
     if (d) (void)closedir(d);
     (void)remove(path);
