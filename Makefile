@@ -170,7 +170,7 @@ build-fuzzers: $(FUZZERS)
 build/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/lib/libmm.a
 	$(call say,LD,$@)clang -fsanitize=address,undefined,fuzzer -o $@ $^ $(LIBS)
 
-bench: all ## measure the models in MM_CACHE on this machine
+bench: all $(B)/tests/bench/train_bench ## measure the models in MM_CACHE on this machine; MM_BENCH_TASK=train: steps of training
 	@sh tests/bench/bench.sh $(B)/mm
 bench-kernels: $(KERNEL_TESTS) $(B)/tests/kernels/bench_kernels ## measure the kernels, each level beside the reference
 	@$(B)/tests/kernels/check_kernels --bench

@@ -95,6 +95,15 @@ MM_API mm_status mm_model_create(mm_context *ctx, const char *config_json, int64
 enum { MM_SAVE_AS_IS = -1 };
 MM_API mm_status mm_model_save(const mm_model *model, mm_context *ctx, const char *directory, int32_t dtype);
 
+/* The same as another class, for programs that know that one and no MMModel: an MMModel of a vision tower, a projector of two layers and a decoder as
+ * LlavaForConditionalGeneration; one of a vision and a text tower with a contrastive head of their poolers as VisionTextDualEncoderModel, where both are CLIP's
+ * as CLIPModel (docs/models.md has the shapes). Parts that are other checkpoints' are written too.
+ *
+ *   class_name  NULL, or the model's own class: as mm_model_save
+ *
+ * MM_E_UNSUPPORTED where the model has not the shape of that class: the message says what is in the way. Else as mm_model_save. Since 0.2. */
+MM_API mm_status mm_model_save_as(const mm_model *model, mm_context *ctx, const char *directory, int32_t dtype, const char *class_name);
+
 /* Count references up or down; the model goes with the last. NULL is allowed. Any thread. Since 0.1. */
 MM_API void mm_model_retain(mm_model *model);
 MM_API void mm_model_release(mm_model *model);

@@ -58,11 +58,13 @@ mm_status mm_model_create(mm_context *ctx, const char *config_json, int64_t seed
     return mmi_model_create(ctx, config_json, seed, out);
 }
 
-mm_status mm_model_save(const mm_model *m, mm_context *ctx, const char *directory, int32_t dtype)
+mm_status mm_model_save(const mm_model *m, mm_context *ctx, const char *directory, int32_t dtype) { return mm_model_save_as(m, ctx, directory, dtype, NULL); }
+
+mm_status mm_model_save_as(const mm_model *m, mm_context *ctx, const char *directory, int32_t dtype, const char *class_name)
 {
     if (!ctx) return MM_E_ARGUMENT;
     if (!m || !directory) return mmi_fail(ctx, MM_E_ARGUMENT, "model or directory is NULL");
-    return mmi_model_save(ctx, m, directory, dtype);
+    return mmi_model_save(ctx, m, directory, dtype, class_name);
 }
 
 void mm_model_retain(mm_model *m)

@@ -40,4 +40,11 @@ static inline int mmi_size_round_up(size_t a, size_t unit, size_t *out)
 static inline size_t mmi_size_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t mmi_size_max(size_t a, size_t b) { return a > b ? a : b; }
 
+/* The size of equal parts of at most `most` that make up `total`, the last one less; at least 1. */
+static inline size_t mmi_size_even(size_t total, size_t most)
+{
+    const size_t parts = (total + most - 1) / most;
+    return parts ? (total + parts - 1) / parts : 1;
+}
+
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "attention_op.h"
-#include "blas.h"
+#include "float_product.h"
 #include "grad.h"
 #include "shape_ops.h"
 #include "size.h"
@@ -72,15 +72,16 @@ static size_t bucket(const job *j, const span *s, size_t t, size_t key)
     return mmi_distance_bucket((int64_t)key - (int64_t)(s->past + t), j->table->shape[0], j->node->i[4], (int)j->node->i[5]);
 }
 
-/* Scores to probabilities, in place; the cap's slopes go to `slope` where there is a cap. */
-static void soften(const job *j, const span *s, size_t t, size_t h, float *p, float *slope)
+/* Scores of the first `seen` keys to probabilities, in place; the cap's slopes go to `slope` where there is a cap. */
+static void soften(const job *j, const span *s, size_t t, size_t h, size_t seen, float *p, float *slope)
 {
     const float cap = j->node->f[1], *bias = j->bias ? bias_row(j, s, t, h) : NULL;
+    const int plain = cap <= 0 && !bias && !j->table;
     size_t first, last;
-    float top = -INFINITY;
+    float top = plain ? 0 : -INFINITY;
 
     sees(j, s, t, &first, &last);
-    for (size_t k = first; k < last; k++) {
+    for (size_t k = first; k < last && !plain; k++) {
         if (cap > 0) {
             const float c = tanhf(p[k] / cap);
             slope[k] = 1 - c * c;
@@ -91,65 +92,103 @@ static void soften(const job *j, const span *s, size_t t, size_t h, float *p, fl
         top = p[k] > top ? p[k] : top;
     }
     memset(p, 0, first * sizeof *p);
-    memset(p + last, 0, (s->keys - last) * sizeof *p);
-    if (top == -INFINITY) memset(p, 0, s->keys * sizeof *p); /* sees nothing */
+    memset(p + last, 0, (seen - last) * sizeof *p);
+    if (top == -INFINITY) memset(p, 0, seen * sizeof *p); /* sees nothing */
     else j->run->k->softmax(p + first, p + first, last - first);
 }
 
-/* Rows of P and dP to those of dS, times the cap's slope, in place of dP. */
-static void through_softmax(const job *j, const span *s, size_t t, size_t h, const float *p, float *d, const float *slope, float *bias, float *table)
+/* Rows of P and dP to those of scale dS, times the cap's slope, in place of dP. */
+static void through_softmax(const job *j, const span *s, size_t t, size_t h, size_t seen, const float *p, float *d, const float *slope, float *bias, float *table)
 {
-    const float mean = j->run->k->dot(p, d, s->keys);
+    const int plain = !slope && !bias && !table;
     size_t first, last;
 
+    j->run->k->softmax_gradient(p, d, plain ? j->node->f[0] : 1, d, seen);
+    if (plain) return;
     sees(j, s, t, &first, &last);
-    for (size_t k = 0; k < s->keys; k++) d[k] = p[k] * (d[k] - mean);
     if (bias) {
         float *row = bias + (bias_row(j, s, t, h) - j->bd);
         for (size_t k = first; k < last; k++) row[k] += d[k];
     }
     for (size_t k = first; table && k < last; k++) table[bucket(j, s, t, k) * j->key_heads * j->group + h] += d[k];
     for (size_t k = first; slope && k < last; k++) d[k] *= slope[k];
+    j->run->k->scale(d, j->node->f[0], d, seen);
 }
 
-static void tile(const job *j, const span *s, size_t t0, size_t rows, size_t key_head, size_t h, float *scratch, float *partial)
-{
-    const size_t T = s->keys, heads = j->key_heads * j->group, row = s->q0 + t0;
-    float *p = scratch, *d = p + TILE * j->most_keys, *slope = j->node->f[1] > 0 ? d + TILE * j->most_keys : NULL;
-    float *bias = partial && j->bias_size ? partial : NULL, *table = partial && j->table_size ? partial + j->bias_size : NULL;
-    const float *q = j->qd + at(j->q, s->batch, row, h), *k = j->kd + at(j->k, s->batch, s->k0, key_head), *v = j->vd + at(j->v, s->batch, s->k0, key_head);
-    const float *dy = j->dy + ((s->batch * j->queries + row) * heads + h) * j->value_dim;
-    float *dq = j->out[DQ] + ((s->batch * j->queries + row) * heads + h) * j->dim;
-    float *dk = j->out[DK] + ((s->batch * j->keys + s->k0) * j->key_heads + key_head) * j->dim;
-    float *dv = j->out[DV] + ((s->batch * j->keys + s->k0) * j->key_heads + key_head) * j->value_dim;
-    const size_t ldq = (size_t)j->q->stride[1], ldk = (size_t)j->k->stride[1], ldv = (size_t)j->v->stride[1];
+/* What a worker has: keys, their transpose times the scale, and the transpose of values, of a sequence and head; queries and dy of a tile, all packed; then P, dP and slopes. */
+typedef struct {
+    float *keys, *scaled, *values, *q, *dy, *p, *d, *slope;
+    size_t row; /* floats of a row of P */
+} scratch;
 
-    mmi_blas_gemm(0, 1, rows, T, j->dim, j->node->f[0], q, ldq, k, ldk, 0, p, T);
-    for (size_t r = 0; r < rows; r++) soften(j, s, t0 + r, h, p + r * T, slope ? slope + r * T : NULL);
-    mmi_blas_gemm(1, 0, T, j->value_dim, rows, 1, p, T, dy, heads * j->value_dim, 1, dv, j->key_heads * j->value_dim);
-    mmi_blas_gemm(0, 1, rows, T, j->value_dim, 1, dy, heads * j->value_dim, v, ldv, 0, d, T);
-    for (size_t r = 0; r < rows; r++) through_softmax(j, s, t0 + r, h, p + r * T, d + r * T, slope ? slope + r * T : NULL, bias, table);
-    mmi_blas_gemm(0, 0, rows, j->dim, T, j->node->f[0], d, T, k, ldk, 0, dq, heads * j->dim);
-    mmi_blas_gemm(1, 0, T, j->dim, rows, j->node->f[0], d, T, q, ldq, 1, dk, j->key_heads * j->dim);
+static scratch take_scratch(const job *j, float *from, size_t *floats)
+{
+    const size_t row = mmi_product_floats(1, j->most_keys), sizes[8] = {
+        mmi_product_floats(j->most_keys, j->dim), mmi_product_floats(j->dim, j->most_keys), mmi_product_floats(j->value_dim, j->most_keys),
+        mmi_product_floats(TILE, j->dim), mmi_product_floats(TILE, j->value_dim), TILE * row, TILE * row, j->node->f[1] > 0 ? TILE * row : 0};
+    float *parts[8];
+
+    *floats = 0;
+    for (int i = 0; i < 8; i++) {
+        parts[i] = from && sizes[i] ? from + *floats : NULL;
+        *floats += sizes[i];
+    }
+    return (scratch){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7], row};
+}
+
+static void tile(const job *j, const span *s, size_t t0, size_t rows, size_t key_head, size_t h, const scratch *c, float *partial)
+{
+    const mmi_kernels *k = j->run->k;
+    const size_t heads = j->key_heads * j->group, row = s->q0 + t0, dim = j->dim, value_dim = j->value_dim;
+    const size_t seen = j->node->i[1] ? mmi_size_min(s->past + t0 + rows, s->keys) : s->keys; /* by any of these queries */
+    const size_t ldq = (size_t)j->q->stride[1], ldy = heads * value_dim;
+    float *bias = partial && j->bias_size ? partial : NULL, *table = partial && j->table_size ? partial + j->bias_size : NULL;
+    const float *q = j->qd + at(j->q, s->batch, row, h), *dy = j->dy + ((s->batch * j->queries + row) * heads + h) * value_dim;
+    float *dq = j->out[DQ] + ((s->batch * j->queries + row) * heads + h) * dim;
+    float *dk = j->out[DK] + ((s->batch * j->keys + s->k0) * j->key_heads + key_head) * dim;
+    float *dv = j->out[DV] + ((s->batch * j->keys + s->k0) * j->key_heads + key_head) * value_dim;
+
+    for (size_t r = 0; r < rows; r++) {
+        mmi_product_pack(k, q + r * ldq, r, rows, dim, c->q);
+        mmi_product_pack(k, dy + r * ldy, r, rows, value_dim, c->dy);
+    }
+    mmi_product_run(k, &(mmi_product){q, ldq, MMI_A_ROWS, c->scaled, dim, s->keys, 0, rows, 0, seen, c->p, c->row, 0});
+    for (size_t r = 0; r < rows; r++) soften(j, s, t0 + r, h, seen, c->p + r * c->row, c->slope ? c->slope + r * c->row : NULL);
+    mmi_product_run(k, &(mmi_product){c->p, c->row, MMI_A_COLUMNS, c->dy, rows, value_dim, 0, seen, 0, value_dim, dv, j->key_heads * value_dim, 1});
+    mmi_product_run(k, &(mmi_product){dy, ldy, MMI_A_ROWS, c->values, value_dim, s->keys, 0, rows, 0, seen, c->d, c->row, 0});
+    for (size_t r = 0; r < rows; r++) {
+        float *d = c->d + r * c->row;
+        through_softmax(j, s, t0 + r, h, seen, c->p + r * c->row, d, c->slope ? c->slope + r * c->row : NULL, bias, table);
+        memset(d + seen, 0, (s->keys - seen) * sizeof *d);
+    }
+    mmi_product_run(k, &(mmi_product){c->d, c->row, MMI_A_ROWS, c->keys, s->keys, dim, 0, rows, 0, dim, dq, heads * dim, 0});
+    mmi_product_run(k, &(mmi_product){c->d, c->row, MMI_A_COLUMNS, c->q, rows, dim, 0, seen, 0, dim, dk, j->key_heads * dim, 1});
 }
 
 static void task(void *arg, size_t number, int worker)
 {
     const job *j = arg;
+    const mmi_kernels *k = j->run->k;
     const size_t sums = j->bias_size + j->table_size, key_head = number % j->key_heads;
     const span s = span_of(j, number / j->key_heads);
+    const size_t step = mmi_size_even(s.queries, TILE);
     float *partial = sums ? j->partial + number * sums : NULL;
+    size_t floats;
+    const scratch c = take_scratch(j, mmi_run_worker(j->run, worker), &floats);
 
     if (partial) memset(partial, 0, sums * sizeof *partial);
     for (size_t t = 0; t < s.keys; t++) {
         const size_t row = (s.batch * j->keys + s.k0 + t) * j->key_heads + key_head;
         memset(j->out[DK] + row * j->dim, 0, j->dim * sizeof(float));
         memset(j->out[DV] + row * j->value_dim, 0, j->value_dim * sizeof(float));
+        mmi_product_pack(k, j->kd + at(j->k, s.batch, s.k0 + t, key_head), t, s.keys, j->dim, c.keys);
     }
     if (!s.keys) return;
+    mmi_product_pack_transpose(k, j->kd + at(j->k, s.batch, s.k0, key_head), (size_t)j->k->stride[1], j->dim, s.keys, c.scaled);
+    k->scale(c.scaled, j->node->f[0], c.scaled, mmi_product_floats(j->dim, s.keys));
+    mmi_product_pack_transpose(k, j->vd + at(j->v, s.batch, s.k0, key_head), (size_t)j->v->stride[1], j->value_dim, s.keys, c.values);
     for (size_t g = 0; g < j->group; g++)
-        for (size_t t = 0; t < s.queries; t += TILE)
-            tile(j, &s, t, mmi_size_min(TILE, s.queries - t), key_head, key_head * j->group + g, mmi_run_worker(j->run, worker), partial);
+        for (size_t t = 0; t < s.queries; t += step) tile(j, &s, t, mmi_size_min(step, s.queries - t), key_head, key_head * j->group + g, &c, partial);
 }
 
 /* Sizes that the node keeps: i[6] bits of what is wanted of bias and table. */
@@ -211,7 +250,8 @@ static void gradient_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch 
     job j = {0};
 
     describe(g, n, &j);
-    size->worker = (n->f[1] > 0 ? 3 : 2) * TILE * j.most_keys * sizeof(float);
+    (void)take_scratch(&j, NULL, &size->worker);
+    size->worker *= sizeof(float);
     size->shared = j.sequences * j.key_heads * (j.bias_size + j.table_size) * sizeof(float);
 }
 

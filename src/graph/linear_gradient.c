@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "linear_gradient.h"
 
+#include <string.h>
+
 #include "float_product.h"
 #include "grad.h"
 #include "linear_op.h"
@@ -11,19 +13,11 @@
 
 enum {
     PIECES = 64,             /* of weights, packed at a time */
-    PACKED_FLOATS = 1 << 20, /* of those, unless one alone is more */
+    PACKED_FLOATS = 2 << 20, /* packed at a time, unless one piece alone is more */
     PACK_ROWS = 64,          /* in a task */
     WEIGHT_ROWS = 32,        /* of dw in a task */
-    MOST_DEPTH = 256,        /* rows of dy and x, packed at a time */
-    LEAST_DEPTH = 64
+    WEIGHT_DEPTH = 256       /* rows of dy and x in a piece, at most */
 };
-
-/* `total` cut evenly into parts of at most `most` */
-static size_t even(size_t total, size_t most)
-{
-    const size_t parts = (total + most - 1) / most;
-    return parts ? (total + parts - 1) / parts : 1;
-}
 
 /* dx = sum over parts of dy_part w_part */
 
@@ -67,7 +61,7 @@ static void input_task(void *arg, size_t task, int worker)
 
     for (size_t i = 0; i < j->count; i++) {
         const piece *p = &j->pieces[i];
-        mmi_product_run(j->run->k, &(mmi_product){p->dy, j->n, 0, p->packed, p->depth, j->k, row, mmi_size_min(row + MMI_PRODUCT_ROWS, j->m), col,
+        mmi_product_run(j->run->k, &(mmi_product){p->dy, j->n, MMI_A_ROWS, p->packed, p->depth, j->k, row, mmi_size_min(row + MMI_PRODUCT_ROWS, j->m), col,
                                                   mmi_size_min(col + MMI_PRODUCT_COLS, j->k), j->dx, j->k, j->add || i});
     }
 }
@@ -93,7 +87,7 @@ static mm_status run_input(mmi_run *run, const mmi_node *n)
     j.m = (size_t)mmi_graph_elements(run->graph, n->output) / j.k;
     for (size_t p = 1; p < n->n_inputs; p++) {
         const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[p])->weight;
-        const size_t step = even(w->rows, MMI_PRODUCT_DEPTH);
+        const size_t step = mmi_size_even(w->rows, MMI_PRODUCT_DEPTH);
         for (size_t row = 0; row < w->rows; row += step) {
             const size_t depth = mmi_size_min(step, w->rows - row), floats = mmi_product_floats(depth, j.k);
             if (j.count == PIECES || (j.count && used + floats > PACKED_FLOATS)) {
@@ -117,7 +111,7 @@ static void input_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *si
     for (size_t p = 1; p < n->n_inputs; p++) {
         const size_t rows = mmi_graph_look(g, n->inputs[p])->weight->rows;
         all += mmi_product_floats(rows, k);
-        largest = mmi_size_max(largest, mmi_product_floats(even(rows, MMI_PRODUCT_DEPTH), k));
+        largest = mmi_size_max(largest, mmi_product_floats(mmi_size_even(rows, MMI_PRODUCT_DEPTH), k));
     }
     size->shared = mmi_size_min(all, mmi_size_max(largest, PACKED_FLOATS)) * sizeof(float);
     size->worker = k * sizeof(float);
@@ -125,66 +119,97 @@ static void input_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *si
 
 static const mmi_op input_op = {"linear_input_gradient", run_input, input_scratch, 0, NULL};
 
-/* dw += dy_part^T x; i[0] is the first column of the part */
+/* dw_part += dy_part^T x, for the parts that want it; i[..] are their first columns */
+
+typedef struct {
+    float *dw;
+    size_t column, rows, tiles;
+    size_t packed; /* where it stands in a row of what is packed, x being in front */
+} weight_part;
 
 typedef struct {
     const mmi_run *run;
     const float *dy, *x;
-    float *dw, *packed_dy, *packed_x;
-    size_t m, n, stride; /* dy [m, n], x [m] rows at this distance */
-    size_t rows, cols, row_tiles;
-    size_t from, depth;  /* rows of both, now */
+    float *packed;
+    size_t m, n, stride, cols; /* dy [m, n], x [m, cols] with rows at this distance */
+    size_t parts, width;       /* of a packed row */
+    weight_part part[MMI_LINEAR_PARTS];
+    size_t depth;              /* of a piece */
+    size_t from, to;           /* rows that are packed now, in pieces */
 } weight_job;
 
 static void pack_both_task(void *arg, size_t task, int worker)
 {
     const weight_job *j = arg;
+    const size_t tasks = (j->depth + PACK_ROWS - 1) / PACK_ROWS, at = j->from + task / tasks * j->depth; /* the piece */
+    const size_t depth = mmi_size_min(j->depth, j->to - at);
+    float *packed = j->packed + (at - j->from) * j->width;
     (void)worker;
-    for (size_t r = task * PACK_ROWS; r < (task + 1) * PACK_ROWS && r < j->depth; r++) {
-        mmi_product_pack(j->run->k, j->dy + (j->from + r) * j->n, r, j->depth, j->rows, j->packed_dy);
-        mmi_product_pack(j->run->k, j->x + (j->from + r) * j->stride, r, j->depth, j->cols, j->packed_x);
+
+    for (size_t r = task % tasks * PACK_ROWS; r < (task % tasks + 1) * PACK_ROWS && r < depth; r++) {
+        mmi_product_pack(j->run->k, j->x + (at + r) * j->stride, r, depth, j->cols, packed);
+        for (size_t p = 0; p < j->parts; p++)
+            mmi_product_pack(j->run->k, j->dy + (at + r) * j->n + j->part[p].column, r, depth, j->part[p].rows, packed + j->part[p].packed * depth);
     }
 }
 
 static void weight_task(void *arg, size_t task, int worker)
 {
     const weight_job *j = arg;
-    const size_t row = task % j->row_tiles * WEIGHT_ROWS, col = task / j->row_tiles * MMI_PRODUCT_COLS;
+    const size_t col_tiles = (j->cols + MMI_PRODUCT_COLS - 1) / MMI_PRODUCT_COLS;
+    const weight_part *p = j->part;
+    size_t row, col;
     (void)worker;
-    mmi_product_run(j->run->k, &(mmi_product){j->packed_dy, j->rows, 1, j->packed_x, j->depth, j->cols, row, mmi_size_min(row + WEIGHT_ROWS, j->rows), col,
-                                              mmi_size_min(col + MMI_PRODUCT_COLS, j->cols), j->dw, j->cols, 1});
+
+    for (; task >= p->tiles * col_tiles; p++) task -= p->tiles * col_tiles;
+    row = task % p->tiles * WEIGHT_ROWS;
+    col = task / p->tiles * MMI_PRODUCT_COLS;
+    for (size_t at = j->from; at < j->to; at += j->depth) {
+        const size_t depth = mmi_size_min(j->depth, j->to - at);
+        const float *x = j->packed + (at - j->from) * j->width;
+        mmi_product_run(j->run->k, &(mmi_product){x + p->packed * depth, p->rows, MMI_A_PACKED, x, depth, j->cols, row, mmi_size_min(row + WEIGHT_ROWS, p->rows), col,
+                                                  mmi_size_min(col + MMI_PRODUCT_COLS, j->cols), p->dw, j->cols, 1});
+    }
 }
 
-static size_t depth_of(size_t m, size_t rows, size_t cols) { return even(m, mmi_size_max(LEAST_DEPTH, mmi_size_min(MOST_DEPTH, PACKED_FLOATS / (rows + cols)))); }
+static void describe_weights(const mmi_graph *g, const mmi_node *n, weight_job *j)
+{
+    (void)mmi_graph_rows(g, n->inputs[1], &j->m, &j->cols, &j->stride);
+    j->parts = n->n_inputs - 2;
+    j->depth = mmi_size_even(j->m, WEIGHT_DEPTH);
+    j->width = mmi_product_floats(1, j->cols);
+    for (size_t p = 0; p < j->parts; p++) {
+        const mmi_weight *w = mmi_graph_look(g, n->inputs[2 + p])->weight;
+        j->part[p] = (weight_part){w->gradient, (size_t)n->i[p], w->rows, (w->rows + WEIGHT_ROWS - 1) / WEIGHT_ROWS, j->width};
+        j->width += mmi_product_floats(1, w->rows);
+    }
+}
+
+/* Rows that are packed at a time: whole pieces. */
+static size_t weight_step(const weight_job *j) { return mmi_size_min(j->m, j->depth * mmi_size_max(1, PACKED_FLOATS / (j->depth * j->width + 1))); }
 
 static mm_status run_weight(mmi_run *run, const mmi_node *n)
 {
-    const mmi_weight *w = mmi_graph_look(run->graph, n->inputs[2])->weight;
     const mmi_value_info *dy = mmi_graph_look(run->graph, n->inputs[0]);
-    weight_job j = {.run = run, .dy = mmi_run_f32(run, n->inputs[0]) + n->i[0], .x = mmi_run_f32(run, n->inputs[1]), .dw = w->gradient,
-                    .n = (size_t)dy->shape[dy->rank - 1], .rows = w->rows, .cols = w->cols, .row_tiles = (w->rows + WEIGHT_ROWS - 1) / WEIGHT_ROWS};
-    size_t cols, step;
+    weight_job j = {.run = run, .dy = mmi_run_f32(run, n->inputs[0]), .x = mmi_run_f32(run, n->inputs[1]), .packed = mmi_run_shared(run), .n = (size_t)dy->shape[dy->rank - 1]};
+    size_t tiles = 0;
 
-    (void)mmi_graph_rows(run->graph, n->inputs[1], &j.m, &cols, &j.stride);
-    step = depth_of(j.m, j.rows, j.cols);
-    j.packed_dy = mmi_run_shared(run);
-    j.packed_x = j.packed_dy + mmi_product_floats(step, j.rows);
-    for (; j.from < j.m; j.from += step) {
-        j.depth = mmi_size_min(step, j.m - j.from);
-        mmi_run_tasks(run, pack_both_task, &j, (j.depth + PACK_ROWS - 1) / PACK_ROWS);
-        mmi_run_tasks(run, weight_task, &j, j.row_tiles * ((j.cols + MMI_PRODUCT_COLS - 1) / MMI_PRODUCT_COLS));
+    describe_weights(run->graph, n, &j);
+    for (size_t p = 0; p < j.parts; p++) tiles += j.part[p].tiles;
+    for (; j.from < j.m; j.from = j.to) {
+        j.to = mmi_size_min(j.m, j.from + weight_step(&j));
+        mmi_run_tasks(run, pack_both_task, &j, (j.to - j.from + j.depth - 1) / j.depth * ((j.depth + PACK_ROWS - 1) / PACK_ROWS));
+        mmi_run_tasks(run, weight_task, &j, tiles * ((j.cols + MMI_PRODUCT_COLS - 1) / MMI_PRODUCT_COLS));
     }
     return MM_OK;
 }
 
 static void weight_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch *size)
 {
-    const mmi_weight *w = mmi_graph_look(g, n->inputs[2])->weight;
-    size_t m, cols, stride;
+    weight_job j = {0};
 
-    (void)mmi_graph_rows(g, n->inputs[1], &m, &cols, &stride);
-    m = depth_of(m, w->rows, w->cols);
-    size->shared = (mmi_product_floats(m, w->rows) + mmi_product_floats(m, w->cols)) * sizeof(float);
+    describe_weights(g, n, &j);
+    size->shared = weight_step(&j) * j.width * sizeof(float);
 }
 
 static const mmi_op weight_op = {"linear_weight_gradient", run_weight, weight_scratch, 0, NULL};
@@ -202,24 +227,31 @@ static void input_gradient(mmi_graph *g, mmi_value x, const mmi_value *w, size_t
 
 void mmi_linear_gradient(mmi_graph *g, mmi_value x, const mmi_value *w, const mmi_value *biases, size_t parts, mmi_value dy)
 {
-    int64_t column = 0;
+    mmi_value in[2 + MMI_LINEAR_PARTS];
+    int64_t columns[MMI_LINEAR_PARTS], column = 0;
+    size_t wanted = 0;
 
     dy = mmi_contiguous(g, dy);
     if (g->status) return;
+    in[0] = dy;
+    in[1] = x;
     for (size_t i = 0; i < parts && !g->status; i++) {
-        const mmi_value in[3] = {dy, x, w[i]};
         int64_t rows = mmi_graph_look(g, w[i])->shape[0];
         if (mmi_gradient_wanted(g, w[i])) {
-            mmi_node *n = mmi_graph_node(g, &weight_op, in, 3, MM_DTYPE_F32, 0, NULL);
-            if (!n) return;
-            n->i[0] = column;
-            n->effect = 1;
+            columns[wanted] = column;
+            in[2 + wanted++] = w[i];
         }
         if (mmi_gradient_wanted(g, biases[i])) {
             int32_t last = mmi_graph_look(g, dy)->rank - 1;
             mmi_gradient_add(g, biases[i], mmi_sum_to(g, mmi_slice(g, dy, last, column, rows), 1, &rows));
         }
         column += rows;
+    }
+    if (wanted) {
+        mmi_node *n = mmi_graph_node(g, &weight_op, in, 2 + wanted, MM_DTYPE_F32, 0, NULL);
+        if (!n) return;
+        memcpy(n->i, columns, wanted * sizeof *columns);
+        n->effect = 1;
     }
     if (mmi_gradient_wanted(g, x)) input_gradient(g, x, w, parts, dy);
 }

@@ -23,22 +23,6 @@ typedef struct {
 #define FOR_ROWS(j, task) \
     for (size_t r = (task) * (j)->rows_per_task; r < ((task) + 1) * (j)->rows_per_task && r < (j)->rows; r++)
 
-static float largest(const float *x, size_t n)
-{
-    float top = x[0];
-    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
-    return top;
-}
-
-/* log sum exp of scaled scores, in float64 */
-static double log_sum(const float *x, size_t n, float heat)
-{
-    const double top = largest(x, n);
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += exp((x[i] - top) * heat);
-    return top * heat + log(sum);
-}
-
 static void hard_task(void *arg, size_t task, int worker)
 {
     const likelihood_job *j = arg;
@@ -49,7 +33,7 @@ static void hard_task(void *arg, size_t task, int worker)
         double all, mean = 0;
         j->y[r] = 0;
         if (j->targets[r] == MMI_IGNORED) continue;
-        all = log_sum(x, j->cols, 1);
+        all = j->run->k->log_sum_exp(x, 1, j->cols);
         for (size_t c = 0; c < j->cols && j->smoothing > 0; c++) mean += x[c];
         j->y[r] = (float)((1 - j->smoothing) * (x[j->targets[r]] - all) + j->smoothing * (mean / (double)j->cols - all));
     }
@@ -80,7 +64,7 @@ static void soft_task(void *arg, size_t task, int worker)
     FOR_ROWS(j, task)
     {
         const float *x = j->x + r * j->cols, *t = j->other + r * j->cols;
-        double all = log_sum(x, j->cols, j->heat), teacher = log_sum(t, j->cols, j->heat), sum = 0;
+        double all = j->run->k->log_sum_exp(x, j->heat, j->cols), teacher = j->run->k->log_sum_exp(t, j->heat, j->cols), sum = 0;
         for (size_t c = 0; c < j->cols; c++) sum += exp((double)t[c] * j->heat - teacher) * ((double)x[c] * j->heat - all);
         j->y[r] = (float)sum;
     }
@@ -93,7 +77,7 @@ static void soft_gradient_task(void *arg, size_t task, int worker)
     FOR_ROWS(j, task)
     {
         const float *x = j->x + r * j->cols, *t = j->other + r * j->cols;
-        double all = log_sum(x, j->cols, j->heat), teacher = log_sum(t, j->cols, j->heat);
+        double all = j->run->k->log_sum_exp(x, j->heat, j->cols), teacher = j->run->k->log_sum_exp(t, j->heat, j->cols);
         float *dx = j->y + r * j->cols;
         for (size_t c = 0; c < j->cols; c++)
             dx[c] = (float)(j->dy[r] * j->heat * (exp((double)t[c] * j->heat - teacher) - exp((double)x[c] * j->heat - all)));

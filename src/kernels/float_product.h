@@ -12,11 +12,14 @@ enum { MMI_PRODUCT_COLS = 192, MMI_PRODUCT_ROWS = 64, MMI_PRODUCT_DEPTH = 768 };
 
 size_t mmi_product_floats(size_t depth, size_t cols); /* of a packed matrix */
 void mmi_product_pack(const mmi_kernels *k, const float *row, size_t j, size_t depth, size_t cols, float *packed); /* its row j */
+void mmi_product_pack_transpose(const mmi_kernels *k, const float *x, size_t ldx, size_t depth, size_t cols, float *packed); /* of x [cols, depth], all at once */
+
+typedef enum { MMI_A_ROWS, MMI_A_COLUMNS, MMI_A_PACKED } mmi_product_form;
 
 typedef struct {
-    const float *a;    /* [.., depth] with rows lda apart; or its transpose [depth, lda], packed */
+    const float *a;    /* rows [.., depth] lda apart; or its transpose: columns [depth, ..] lda apart, or [depth, lda] packed */
     size_t lda;
-    int a_packed;
+    mmi_product_form form;
     const float *b;    /* packed */
     size_t depth, cols;
     size_t row0, row1, col0, col1; /* of y, computed here; row0 of a packed a and col0 are multiples of 16 */

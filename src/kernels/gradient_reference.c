@@ -100,10 +100,29 @@ static void rms_norm_gradient(const float *x, const float *w, float w_offset, fl
     }
 }
 
+static void softmax_gradient(const float *y, const float *dy, float scale, float *dx, size_t n)
+{
+    double mean = 0;
+
+    for (size_t i = 0; i < n; i++) mean += (double)y[i] * dy[i];
+    for (size_t i = 0; i < n; i++) dx[i] = (float)(scale * y[i] * (dy[i] - mean));
+}
+
+static double log_sum_exp(const float *x, float scale, size_t n)
+{
+    double top = x[0], sum = 0;
+
+    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (size_t i = 0; i < n; i++) sum += exp((x[i] - top) * scale);
+    return top * scale + log(sum);
+}
+
 void mmi_kernels_gradient_reference(mmi_kernels *k)
 {
     k->activate_gradient = activate_gradient;
     k->gate_gradient = gate_gradient;
     k->layer_norm_gradient = layer_norm_gradient;
     k->rms_norm_gradient = rms_norm_gradient;
+    k->softmax_gradient = softmax_gradient;
+    k->log_sum_exp = log_sum_exp;
 }

@@ -99,6 +99,8 @@ typedef struct mmi_kernels {
     void (*gate_gradient)(mmi_activation act, const float *gate, const float *up, const float *dy, float *dgate, float *dup, size_t n);
     void (*layer_norm_gradient)(const float *x, const float *w, float eps, const float *dy, float *dx, float *dw, float *db, size_t n);
     void (*rms_norm_gradient)(const float *x, const float *w, float w_offset, float eps, const float *dy, float *dx, float *dw, size_t n);
+    void (*softmax_gradient)(const float *y, const float *dy, float scale, float *dx, size_t n); /* dx = scale y (dy - y.dy) */
+    double (*log_sum_exp)(const float *x, float scale, size_t n); /* log of the sum of e^(scale x), scale > 0; added in float64 */
 
     mmi_update_fn adamw;     /* m += rest1 (g - m); v = beta2 v + rest2 g^2; w = keep w - rate m / (root sqrt(v) + eps) */
     mmi_update_fn sgd;       /* g += decay w; m = beta1 m + g; w -= rate m, or when nesterov rate (g + beta1 m); m may be NULL: w -= rate g */

@@ -8,6 +8,7 @@
 
 #include "architecture_config.h"
 #include "encoder_stack.h"
+#include "fusion_trunk.h"
 #include "layer_weights.h"
 #include "linear_op.h"
 #include "row_ops.h"
@@ -254,7 +255,7 @@ static void build(mmi_io *io)
     if (info->features & PREDICTS) {
         if (mmi_io_wants(io, "logits")) mmi_io_output(io, "logits", predict(io, x));
     } else if (pooler && (mmi_io_wants(io, "pooler_output") || mmi_io_wants(io, "logits"))) {
-        x = mmi_linear(g, mmi_select(g, x, 1, 0), pooler, mmi_io_weight(io, POOLER_BIAS, -1), c->pooler_act);
+        x = mmi_linear(g, mmi_pool_tokens(io, (mmi_tokens){x, 0}, MMI_POOL_FIRST), pooler, mmi_io_weight(io, POOLER_BIAS, -1), c->pooler_act);
         if (!info->classifies) mmi_io_output(io, "pooler_output", x);
         else mmi_io_output(io, "logits", mmi_linear(g, x, mmi_io_weight(io, HEAD, -1), mmi_io_weight(io, HEAD_BIAS, -1), MMI_ACT_NONE));
     }

@@ -61,7 +61,8 @@ static void list_states(const mmi_composite_config *c, size_t tower, const char 
 {
     *wanted++ = "last_hidden_state";
     for (size_t i = 0; i < c->n_heads; i++)
-        if (c->heads[i].from[0].input == tower) *wanted++ = c->heads[i].from[0].state;
+        for (int k = 0; k < (c->heads[i].kind == MMI_HEAD_CONTRASTIVE ? 2 : 1); k++)
+            if (c->heads[i].from[k].input == tower) *wanted++ = c->heads[i].from[k].state;
     if (c->reads && c->decoder.input == tower) *wanted++ = c->decoder.state;
     *wanted = NULL;
 }
@@ -100,6 +101,18 @@ static mmi_value join_frames(const build_state *s, mmi_value x)
     if (s->c->video_joined) return mmi_reshape(g, x, 3, (int64_t[]){B, F * N, C});
     x = mmi_mean(g, mmi_reshape(g, x, 3, (int64_t[]){B, F, N * C}));
     return mmi_reshape(g, x, 3, (int64_t[]){B, N, C});
+}
+
+/* The vector that a tower pools itself. */
+static mmi_value tower_vector(build_state *s, size_t t, const char *state)
+{
+    mmi_graph *g = s->io->g;
+    mmi_value x;
+
+    if (!s->towers[t].g) build_tower(s, t);
+    if (g->status) return 0;
+    x = mmi_io_find_output(&s->towers[t], state);
+    return x ? x : mmi_graph_fail(g, MM_E_UNSUPPORTED, "%s gives no %s", s->towers[t].model->class_name, state);
 }
 
 static mmi_tokens tower_tokens(build_state *s, size_t t, const char *state)
@@ -160,7 +173,7 @@ static void compare(build_state *s, const mmi_head *h)
 
     for (int i = 0; i < 2; i++) {
         if (!is_due(s, &h->from[i], h->embeds[i]) && !(io->wanted && scores)) continue;
-        x[i] = mmi_pool_tokens(io, read_tokens(s, &h->from[i]), h->from[i].pool);
+        x[i] = h->pooled ? tower_vector(s, h->from[i].input, h->from[i].state) : mmi_pool_tokens(io, read_tokens(s, &h->from[i]), h->from[i].pool);
         x[i] = mmi_l2_normalize(g, mmi_linear(g, x[i], mmi_io_weight(io, h->slot + i, -1), 0, MMI_ACT_NONE));
         mmi_io_output(io, h->embeds[i], x[i]);
     }

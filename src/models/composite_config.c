@@ -240,8 +240,9 @@ static mm_status read_labels(reader *r, const mmi_json_node *object, mmi_head *h
 static mm_status read_contrastive(reader *r, const mmi_json_node *object, mmi_head *h)
 {
     const mmi_json_node *n = mmi_json_get(object, "inputs");
+    static const char *const pools[] = {"first", "mean", "pooler", NULL};
     char before[MAX_NAME + 2] = "", text[MAX_NAME + 32];
-    mmi_pooling pool = MMI_POOL_MEAN;
+    int pool = 1;
     mm_status st;
 
     n = mmi_json_kind_of(n) == MMI_JSON_ARRAY && mmi_json_count(n) == 2 ? mmi_json_first(n) : NULL;
@@ -254,14 +255,17 @@ static mm_status read_contrastive(reader *r, const mmi_json_node *object, mmi_he
         return mmi_fail(r->ctx, MM_E_FORMAT, "%s: the \"inputs\" of head %s must be two towers", mmi_json_name(r->doc), h->name);
     if ((st = mmi_json_i64(r->ctx, r->doc, object, "dim", 1, 1, MAX_SIZE, &h->size))) return st;
     if ((st = mmi_json_bool(r->ctx, r->doc, object, "sigmoid", 0, &h->sigmoid))) return st;
-    if ((st = read_pool(r, object, &pool))) return st;
+    if ((st = choose(r, object, "pool", pools, &pool))) return st;
+    h->pooled = pool == 2;
     for (const mmi_head *other = r->c->heads; other < h; other++)
         if (other->kind == MMI_HEAD_CONTRASTIVE) (void)snprintf(before, sizeof before, "%s_", h->name);
     for (int i = 0; i < 2; i++) {
         const char *name = media_names[h->from[i].input];
         h->from[i].depth = -1;
-        h->from[i].state = "last_hidden_state";
-        h->from[i].pool = pool;
+        h->from[i].state = h->pooled ? "pooler_output" : "last_hidden_state";
+        h->from[i].pool = pool ? MMI_POOL_MEAN : MMI_POOL_FIRST;
+        if (h->pooled && h->from[i].input != MMI_TEXT_TOWER && h->from[i].input != MMI_VISION_TOWER)
+            return mmi_fail(r->ctx, MM_E_UNSUPPORTED, "%s: head %s: a tower of %s pools nothing itself", mmi_json_name(r->doc), h->name, name);
         (void)snprintf(text, sizeof text, "%slogits_per_%s", before, name);
         if (keep(r, text, &h->logits[i]) || keep_joined(r, before, name, "_embeds", &h->embeds[i])) return MM_E_NOMEM;
     }

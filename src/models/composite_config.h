@@ -27,6 +27,7 @@ typedef struct {
     mmi_reader from[2];    /* of a contrastive head two towers */
     int64_t size;          /* numbers that it gives; of a contrastive head the width of the common space */
     const char **labels;   /* of a classification, `size` of them */
+    int pooled;            /* contrastive: of what the towers pool themselves, their pooler_output */
     int sigmoid;           /* contrastive: pairs are judged each by itself (arXiv:2303.15343), with a bias */
     int slot;              /* weight, bias; contrastive: a weight of each side, log of the scale, bias */
     const char *output;    /* "<name>_logits"; NULL: contrastive */

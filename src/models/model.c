@@ -532,7 +532,7 @@ static mm_status assemble(mm_context *ctx, const mmi_hf_directory *d, const char
     const char *class_name, *text;
     mm_status st;
 
-    if ((st = model_new(ctx, source->name, format, &m))) goto cleanup;
+    if ((st = model_new(ctx, d->path ? d->path : source->name, format, &m))) goto cleanup;
     class_name = class_of(d->config, how->as);
     if (!class_name) {
         st = mmi_fail(ctx, MM_E_FORMAT, "%s names no class in \"architectures\"", mmi_json_name(d->config));
@@ -655,14 +655,27 @@ mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm
     return MM_E_NOMEM;
 }
 
-mm_status mmi_model_create_in(mm_context *ctx, const char *directory, int64_t seed, mm_model **out)
+mm_status mmi_model_create_in(mm_context *ctx, const char *directory, const char *weights, int64_t seed, mm_model **out)
 {
-    mmi_hf_directory *d = NULL;
+    mmi_hf_directory *d = NULL, *other = NULL;
+    mmi_weight_source source = {.seed = seed, .name = directory, .trainable = 1};
+    size_t taken = 0;
     mm_status st;
 
     *out = NULL;
     st = mmi_hf_directory_read(ctx, directory, &d);
-    if (!st) st = assemble(ctx, d, "created", &(opening){NULL, 0, 1}, &(mmi_weight_source){.seed = seed, .name = directory, .trainable = 1}, out);
+    if (!st && weights && !(st = mmi_hf_directory_open(ctx, weights, &other))) {
+        source.safetensors = other->weights;
+        source.name = weights;
+        source.taken = &taken;
+    }
+    if (!st) st = assemble(ctx, d, "created", &(opening){NULL, 0, 1}, &source, out);
+    if (!st && weights && !taken) {
+        st = mmi_fail(ctx, MM_E_NOT_FOUND, "%s: no tensor of %s is in it", weights, (*out)->class_name);
+        mmi_model_release(*out);
+        *out = NULL;
+    }
+    mmi_hf_directory_destroy(other);
     mmi_hf_directory_destroy(d);
     return st;
 }

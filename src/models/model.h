@@ -231,8 +231,9 @@ mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model *
 
 /* Such a model of a config.json's text, its weights as mmi_weight_draw begins them. */
 mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm_model **out);
-/* The same of a directory that has all but the weights. */
-mm_status mmi_model_create_in(mm_context *ctx, const char *directory, int64_t seed, mm_model **out);
+/* The same of a directory that has all but the weights; with `weights`, the directory of another model, those that it has by the same names are taken
+ * from there, and must be of the same shapes. MM_E_NOT_FOUND: it has none of them. */
+mm_status mmi_model_create_in(mm_context *ctx, const char *directory, const char *weights, int64_t seed, mm_model **out);
 
 void mmi_model_retain(mm_model *m);
 void mmi_model_release(mm_model *m); /* NULL allowed */

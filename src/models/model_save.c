@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "adapter.h"
+#include "composite_export.h"
 #include "dtype.h"
 #include "file.h"
 #include "safetensors_writer.h"
@@ -18,18 +19,33 @@ typedef struct {
 } source;
 
 typedef struct {
+    const mmi_export *as; /* NULL: what it is */
+    mmi_arena names;      /* of its tensors there */
     mmi_safetensors_tensor *tensors;
     source *sources;
     size_t count, tensor_capacity, source_capacity;
 } listing;
 
-/* A part whose weights are another checkpoint's, and were left alone, stays there. */
-static int is_written(const mm_model *part) { return part && (!part->borrowed || part->changed); }
+/* A part whose weights are another checkpoint's, and were left alone, stays there; another class knows no such parts. */
+static int is_written(const mm_model *part, const mmi_export *as) { return part && (as || !part->borrowed || part->changed); }
 
 static void clear(listing *l)
 {
     mmi_free(l->tensors);
     mmi_free(l->sources);
+    mmi_arena_clear(&l->names);
+}
+
+static mm_status name_there(mm_context *ctx, listing *l, mmi_safetensors_tensor *t)
+{
+    char name[320], *own;
+
+    if (!mmi_export_name(l->as, t->name, name, sizeof name)) return mmi_fail(ctx, MM_E_LIMIT, "the name of tensor %.100s is too long", t->name);
+    own = mmi_arena_alloc(ctx, &l->names, strlen(name) + 1);
+    if (!own) return MM_E_NOMEM;
+    t->name = memcpy(own, name, strlen(name) + 1);
+    t->rank = mmi_export_rank(name, t->rank);
+    return MM_OK;
 }
 
 /* Add the float weights of m and its parts, as `dtype`, MM_SAVE_AS_IS: as they are stored. */
@@ -50,9 +66,10 @@ static mm_status list_weights(mm_context *ctx, const mm_model *m, int32_t dtype,
         t->rank = mmi_weights_file_shape(m, i, t->shape);
         t->bytes = w->rows * w->cols * mmi_dtype_get(t->dtype)->block_bytes;
         l->sources[l->count++] = (source){w, m->rows[i]->flags & MMI_ROW_TRANSPOSED};
+        if (l->as) st = name_there(ctx, l, t);
     }
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (is_written(m->parts[i])) st = list_weights(ctx, m->parts[i], dtype, l);
+        if (is_written(m->parts[i], l->as)) st = list_weights(ctx, m->parts[i], dtype, l);
     return st;
 }
 
@@ -114,9 +131,9 @@ static mm_status emit(mm_context *ctx, void *arg, size_t index, mmi_file_writer 
     return s->turned ? emit_turned(ctx, s->weight, l->tensors[index].dtype, out) : emit_rows(ctx, s->weight, l->tensors[index].dtype, out);
 }
 
-static mm_status write_weights(mm_context *ctx, const mm_model *m, const char *path, int32_t dtype)
+static mm_status write_weights(mm_context *ctx, const mm_model *m, const char *path, int32_t dtype, const mmi_export *as)
 {
-    listing l = {0};
+    listing l = {.as = as};
     mm_status st = list_weights(ctx, m, dtype, &l);
 
     if (!st) st = mmi_safetensors_stream(ctx, path, l.tensors, l.count, emit, &l);
@@ -124,7 +141,7 @@ static mm_status write_weights(mm_context *ctx, const mm_model *m, const char *p
     return st;
 }
 
-mm_status mmi_model_save_weights(mm_context *ctx, const mm_model *m, const char *path) { return write_weights(ctx, m, path, MM_SAVE_AS_IS); }
+mm_status mmi_model_save_weights(mm_context *ctx, const mm_model *m, const char *path) { return write_weights(ctx, m, path, MM_SAVE_AS_IS, NULL); }
 
 /* The elements of t as w has them. */
 static mm_status read_values(mm_context *ctx, const mmi_safetensors_tensor *t, int turned, mmi_weight *w)
@@ -165,7 +182,7 @@ static mm_status check_weights(mm_context *ctx, mm_model *m, const mmi_safetenso
             return mmi_fail(ctx, MM_E_SHAPE, "%s: tensor %s has another shape than the model's", path, t->name);
     }
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (is_written(m->parts[i])) st = check_weights(ctx, m->parts[i], f, path);
+        if (is_written(m->parts[i], NULL)) st = check_weights(ctx, m->parts[i], f, path);
     return st;
 }
 
@@ -177,7 +194,7 @@ static mm_status take_weights(mm_context *ctx, mm_model *m, const mmi_safetensor
         if (!mmi_dtype_is_quantized(m->weights[i].dtype))
             st = read_values(ctx, mmi_safetensors_find(f, m->weights[i].name), m->rows[i]->flags & MMI_ROW_TRANSPOSED, &m->weights[i]);
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (is_written(m->parts[i])) st = take_weights(ctx, m->parts[i], f);
+        if (is_written(m->parts[i], NULL)) st = take_weights(ctx, m->parts[i], f);
     return st;
 }
 
@@ -194,7 +211,7 @@ mm_status mmi_model_load_weights(mm_context *ctx, mm_model *m, const char *path)
 }
 
 /* Quantized weights have no place in safetensors; `common` becomes the type that all matrices are written in, -1: there are several. */
-static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, int *seen, int32_t *common)
+static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, const mmi_export *as, int *seen, int32_t *common)
 {
     mm_status st = MM_OK;
 
@@ -208,7 +225,7 @@ static mm_status check_types(mm_context *ctx, const mm_model *m, int32_t dtype, 
         *seen = 1;
     }
     for (size_t i = 0; i < m->arch->n_parts && !st; i++)
-        if (is_written(m->parts[i])) st = check_types(ctx, m->parts[i], dtype, seen, common);
+        if (is_written(m->parts[i], as)) st = check_types(ctx, m->parts[i], dtype, as, seen, common);
     return st;
 }
 
@@ -255,35 +272,55 @@ static mm_status place_parts(mm_context *ctx, const mm_model *m, const char *tex
     return st;
 }
 
-/* dtype -1: as it is. */
-static mm_status write_config(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype)
+/* The config.json that the model was made of. */
+static mm_status read_config(mm_context *ctx, const mm_model *m, char **out)
 {
-    char *path = mmi_file_join(ctx, directory, "config.json"), *from = mmi_file_join(ctx, m->path, "config.json"), *read = NULL;
-    const char *text = m->config_text;
-    mmi_text out = {0}, placed = {0};
+    char *from;
     size_t size;
-    mm_status st = path && from ? MM_OK : MM_E_NOMEM;
+    mm_status st;
 
-    if (!st && !text && !mmi_file_exists(from))
-        st = mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s, which it was opened from, is no longer there", from);
-    if (!st && !text) st = mmi_file_read(ctx, from, MMI_HF_MAX_CONFIG, &read, &size);
-    if (read) text = read;
-    if (!st) st = place_parts(ctx, m, text, &placed);
-    if (!st && (dtype < 0 ? mmi_text_append(ctx, &out, placed.data, placed.size) : name_type(ctx, placed.data, dtype, &out))) st = MM_E_NOMEM;
-    if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){out.data, out.size}, 1);
-    mmi_text_clear(&placed);
-    mmi_text_clear(&out);
-    mmi_free(read);
+    *out = m->config_text ? mmi_strdup(ctx, m->config_text) : NULL;
+    if (m->config_text) return *out ? MM_OK : MM_E_NOMEM;
+    from = mmi_file_join(ctx, m->path, "config.json");
+    if (!from) return MM_E_NOMEM;
+    st = mmi_file_exists(from) ? mmi_file_read(ctx, from, MMI_HF_MAX_CONFIG, out, &size)
+                               : mmi_fail(ctx, MM_E_NOT_FOUND, "cannot save the model: %s, which it was opened from, is no longer there", from);
     mmi_free(from);
+    return st;
+}
+
+/* dtype -1: as it is. */
+static mm_status write_config(mm_context *ctx, const char *directory, const char *text, int32_t dtype)
+{
+    char *path = mmi_file_join(ctx, directory, "config.json");
+    mmi_text out = {0};
+    mm_status st = !path || (dtype < 0 ? mmi_text_append(ctx, &out, text, strlen(text)) : name_type(ctx, text, dtype, &out)) ? MM_E_NOMEM : MM_OK;
+
+    if (!st) st = mmi_file_write(ctx, path, &(mmi_file_piece){out.data, out.size}, 1);
+    mmi_text_clear(&out);
     mmi_free(path);
     return st;
 }
 
-mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype)
+mm_status mmi_model_check_class(mm_context *ctx, const mm_model *m, const char *class_name)
+{
+    mmi_export as = {0};
+    char *config = NULL;
+    mm_status st = read_config(ctx, m, &config);
+
+    if (!st) st = mmi_export_make(ctx, m, config, class_name, &as);
+    mmi_export_clear(&as);
+    mmi_free(config);
+    return st;
+}
+
+mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype, const char *class_name)
 {
     int32_t common = -1;
     int seen = 0;
-    char *path = NULL;
+    char *path = NULL, *config = NULL;
+    mmi_export export = {0}, *as = class_name && strcmp(class_name, m->class_name) ? &export : NULL;
+    mmi_text placed = {0};
     mm_status st;
 
     if (dtype != MM_SAVE_AS_IS && dtype != MM_DTYPE_F32 && dtype != MM_DTYPE_F16 && dtype != MM_DTYPE_BF16)
@@ -293,12 +330,18 @@ mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directo
                         m->adapter->description);
     if (!strcmp(m->format, "gguf"))
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "cannot save the model: %s is a GGUF file, which came without a config.json", m->path);
-    if ((st = check_types(ctx, m, dtype, &seen, &common))) return st;
-    if ((st = mmi_file_make_directory(ctx, directory))) return st;
-    if ((st = write_config(ctx, m, directory, common))) return st;
-    if (!m->config_text && (st = mmi_hf_directory_copy(ctx, m->path, directory))) return st;
+    if ((st = check_types(ctx, m, dtype, as, &seen, &common))) return st;
+    if ((st = read_config(ctx, m, &config))) goto cleanup;
+    if ((st = as ? mmi_export_make(ctx, m, config, class_name, as) : place_parts(ctx, m, config, &placed))) goto cleanup;
+    if ((st = mmi_file_make_directory(ctx, directory))) goto cleanup;
+    if ((st = write_config(ctx, directory, as ? as->config.data : placed.data, common))) goto cleanup;
+    if (!m->config_text && (st = mmi_hf_directory_copy(ctx, m->path, directory))) goto cleanup;
     path = mmi_file_join(ctx, directory, "model.safetensors");
-    st = path ? write_weights(ctx, m, path, dtype) : MM_E_NOMEM;
+    st = path ? write_weights(ctx, m, path, dtype, as) : MM_E_NOMEM;
+cleanup:
+    mmi_export_clear(&export);
+    mmi_text_clear(&placed);
+    mmi_free(config);
     mmi_free(path);
     return st;
 }

@@ -4,8 +4,10 @@
 
 #include "model.h"
 
-/* include/mm_model.h */
-mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype);
+/* include/mm_model.h; class_name NULL: its own */
+mm_status mmi_model_save(mm_context *ctx, const mm_model *m, const char *directory, int32_t dtype, const char *class_name);
+/* Whether it can be saved as that class, another than its own. */
+mm_status mmi_model_check_class(mm_context *ctx, const mm_model *m, const char *class_name);
 
 /* All float weights of a model and its parts as one safetensors file, each in the type that it came in (f32 of a model that is trained), under the
  * names and in the shapes that a directory has; and the same read back, in place, into a model that is trained. */

@@ -219,6 +219,7 @@ static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     /* No file bounds these sizes, and a system that promises more memory than it has would end the process when the weights are written. */
     if (mmi_size_add(mmi_heap_used(ctx->heap), bytes, &needed) || needed > mmi_heap_machine())
         return mmi_fail(ctx, MM_E_NOMEM, "%s: with tensor %s, of %zu bytes, the weights are more than the machine's memory", s->name, name, bytes);
+    if (s->taken) mmi_log(ctx, MM_LOG_WARNING, "%s has no tensor %s: it is drawn", s->name, name);
     if ((st = next_weight(ctx, m, row, name, MM_DTYPE_F32, rank, shape, room, &w))) return st;
     if ((st = mmi_weight_own(ctx, w, NULL, bytes))) return st;
     m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;
@@ -238,6 +239,7 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     mm_status st;
 
     if (!find_row(m, s, row, layer, name, sizeof name, &t)) {
+        if (s->taken) return draw_row(ctx, m, s, row, layer, room);
         if ((row->flags & (MMI_ROW_OPTIONAL | MMI_ROW_TIED)) || (s->gguf && !s->projector && !row->gguf)) return MM_OK;
         if (s->projector && s->projector->bare && !strncmp(name, "v.post_ln.", 10)) return MM_OK;
         return mmi_fail(ctx, MM_E_NOT_FOUND, "%s has no tensor %s", s->name, name);
@@ -270,6 +272,7 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     mmi_free(own);
     if (st) return st;
     if (!in_place) mmi_file_map_forget(t.map, t.data, t.bytes);
+    if (s->taken) ++*s->taken;
     m->slots[(size_t)(layer + 1) * m->n_slots + (size_t)row->slot] = (int32_t)m->n_weights;
     return MM_OK;
 }

@@ -13,6 +13,7 @@ typedef struct {
     int64_t seed;
     int trainable; /* the weights are to be changed: mmi_weight_own */
     const char *name; /* for messages */
+    size_t *taken; /* safetensors of another model: how many of its tensors are this one's; what it has not is drawn. NULL: all must be there */
     const mmi_projector_file *projector; /* NULL: gguf has the names of its architecture */
 } mmi_weight_source;
 

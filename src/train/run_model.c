@@ -54,8 +54,9 @@ mm_status mmi_run_model_open(mm_context *ctx, const mmi_train_config *c, mm_mode
     TRY(mmi_file_make_directory(ctx, c->output));
     TRY(write_json(ctx, c->output, "config.json", c->model_config));
     TRY(take_tokenizer(ctx, c));
+    if (c->chat_template) TRY(write_file(ctx, c->output, "chat_template.jinja", c->chat_template, strlen(c->chat_template)));
     if (c->processor) TRY(write_json(ctx, c->output, "preprocessor_config.json", c->processor));
-    return mmi_model_create_in(ctx, c->output, (int64_t)c->seed, out);
+    return mmi_model_create_in(ctx, c->output, c->weights, (int64_t)c->seed, out);
 }
 
 mm_status mmi_run_model_other(mm_context *ctx, const mmi_train_config *c, const mmi_train_task *t, mm_model **out)

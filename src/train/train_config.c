@@ -99,7 +99,7 @@ static mm_status list_of(const reader *r, const mmi_json_node *object, const cha
 
 static mm_status read_model(const reader *r, const mmi_json_node *root)
 {
-    static const char *const keys[] = {"from", "config", "tokenizer", "processor", NULL};
+    static const char *const keys[] = {"from", "config", "weights", "tokenizer", "chat_template", "processor", NULL};
     mmi_train_config *c = r->c;
     const mmi_json_node *model, *tokenizer;
 
@@ -109,10 +109,13 @@ static mm_status read_model(const reader *r, const mmi_json_node *root)
     TRY(object_of(r, model, "config", 0, &c->model_config));
     if (!c->from == !c->model_config)
         return mmi_fail(r->ctx, MM_E_FORMAT, "%s: model has %s of \"from\" and \"config\", one of them is needed", mmi_json_name(r->doc), c->from ? "both" : "none");
+    TRY(path(r, model, "weights", 0, &c->weights));
+    TRY(mmi_json_text(r->ctx, r->doc, model, "chat_template", 0, &c->chat_template));
     TRY(object_of(r, model, "processor", 0, &c->processor));
     tokenizer = mmi_json_get(model, "tokenizer");
-    if (c->from && (c->processor || tokenizer))
-        return mmi_fail(r->ctx, MM_E_FORMAT, "%s: %s is for a new model, one \"from\" a directory has its own", mmi_json_name(r->doc), tokenizer ? "tokenizer" : "processor");
+    for (size_t i = 2; c->from && keys[i]; i++)
+        if (mmi_json_get(model, keys[i]))
+            return mmi_fail(r->ctx, MM_E_FORMAT, "%s: %s is for a new model, one \"from\" a directory has its own", mmi_json_name(r->doc), keys[i]);
     if (mmi_json_kind_of(tokenizer) != MMI_JSON_OBJECT) return path(r, model, "tokenizer", 0, &c->tokenizer);
     c->tokenizer_options = tokenizer;
     return MM_OK;
@@ -312,13 +315,14 @@ static mm_status read_run(const reader *r, const mmi_json_node *root)
 {
     static const char *const keys[] = {"output", "seed", "steps", "epochs", "batch_size", "accumulate", "clip_norm", "master", "checkpoint_activations", "model",
                                        "freeze", "train_only", "lora", "sharing_penalty", "tasks", "optimizer", "schedule", "log_every", "evaluate_every",
-                                       "evaluate_batches", "save_every", "keep", "prefetch", NULL};
+                                       "evaluate_batches", "save_every", "save_as", "keep", "prefetch", NULL};
     mmi_train_config *c = r->c;
     const char *master = NULL;
     int64_t seed = 0;
 
     TRY(only(r, root, keys));
     TRY(path(r, root, "output", 1, &c->output));
+    TRY(text(r, root, "save_as", 0, &c->save_as));
     TRY(integer(r, root, "seed", 0, INT64_C(1) << 53, &seed));
     c->seed = (uint64_t)seed;
     TRY(integer(r, root, "steps", 1, INT64_C(1) << 40, &c->steps));
@@ -393,7 +397,9 @@ void mmi_train_config_clear(mmi_train_config *c)
     clear_strings(c->lora_targets, c->n_lora_targets);
     mmi_free(c->directory);
     mmi_free(c->output);
+    mmi_free(c->save_as);
     mmi_free(c->from);
+    mmi_free(c->weights);
     mmi_free(c->tokenizer);
     mmi_json_destroy(c->doc);
     memset(c, 0, sizeof *c);

@@ -42,6 +42,7 @@ typedef struct {
     mmi_json *doc;
     char *directory;      /* of the file */
     char *output;
+    char *save_as;         /* the class of transformers that the model is saved as besides; NULL: none */
     uint64_t seed;
     int64_t steps, epochs; /* one of them is 0 */
     int64_t batch_size, accumulate;
@@ -52,8 +53,10 @@ typedef struct {
 
     char *from;            /* a model to go on from; NULL: config */
     const mmi_json_node *model_config, *processor;
+    char *weights;         /* of `config`: a model whose tensors are taken where it has them by the same names; NULL: all are drawn */
     char *tokenizer;       /* a directory or tokenizer.json; NULL: the model's own, or tokenizer_options */
     const mmi_json_node *tokenizer_options;
+    const char *chat_template; /* of `doc`; NULL: the tokenizer's directory may have one */
     char **freeze, **train_only;
     size_t n_freeze, n_train_only;
     int lora;

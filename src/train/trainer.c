@@ -113,6 +113,7 @@ static mm_status begin(mm_trainer *t, const char *path)
 {
     TRY(mmi_train_config_read(t->ctx, path, &t->config));
     TRY(mmi_run_model_open(t->ctx, &t->config, &t->model));
+    if (t->config.save_as) TRY(mmi_model_check_class(t->ctx, t->model, t->config.save_as));
     if (t->config.lora) TRY(add_adapter(t));
     TRY(choose_parameters(t));
     TRY(check_sharing(t));
@@ -391,10 +392,25 @@ mm_status mmi_trainer_checkpoint(mm_trainer *t)
     return mmi_checkpoint_write(t->ctx, t->config.output, t->step, &t->parameters, t->optimizer, (size_t)t->config.keep);
 }
 
+/* As another class too, in a folder of its name, with an adapter merged. */
+static mm_status save_as_class(mm_trainer *t, const char *directory)
+{
+    char *folder = mmi_file_join(t->ctx, directory, t->config.save_as);
+    mm_model *merged = NULL;
+    mm_status st = folder ? mmi_file_make_directory(t->ctx, directory) : MM_E_NOMEM;
+
+    if (!st && t->model->adapter) st = mmi_adapter_merge(t->ctx, t->model, &merged);
+    if (!st) st = mmi_model_save(t->ctx, merged ? merged : t->model, folder, MM_SAVE_AS_IS, t->config.save_as);
+    mmi_model_release(merged);
+    mmi_free(folder);
+    return st;
+}
+
 mm_status mmi_trainer_save(mm_trainer *t, const char *directory)
 {
-    if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS);
-    if (t->parameters.count > 2 * t->model->adapter->n_pairs) TRY(mmi_model_save(t->ctx, t->model->base, directory, MM_SAVE_AS_IS)); /* what was trained beside it */
+    if (t->config.save_as) TRY(save_as_class(t, directory));
+    if (!t->model->adapter) return mmi_model_save(t->ctx, t->model, directory, MM_SAVE_AS_IS, NULL);
+    if (t->parameters.count > 2 * t->model->adapter->n_pairs) TRY(mmi_model_save(t->ctx, t->model->base, directory, MM_SAVE_AS_IS, NULL)); /* what was trained beside it */
     return mmi_adapter_save(t->ctx, t->model, directory);
 }
 

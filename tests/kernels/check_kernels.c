@@ -23,6 +23,7 @@
 #include "cpu.h"
 #include "dtype.h"
 #include "float_linear.h"
+#include "float_product.h"
 #include "kernels.h"
 
 static const size_t SIZES[] = {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 257, 1000};
@@ -379,6 +380,55 @@ static void test_softmax(void **state)
     x[17] = NAN;
     k->softmax(x, y, 40);
     for (size_t i = 0; i < 40; i++) assert_true(isnan(y[i]));
+}
+
+static void test_softmax_gradient(void **state)
+{
+    const mmi_kernels *k = table(state);
+    for (size_t s = 0; s < N_SIZES; s++) {
+        for (int turn = 0; turn < 2; turn++) {
+            const size_t n = SIZES[s];
+            buffer in[3];
+            float *y = floats_open(&in[0], n, turn), *dy = floats_open(&in[1], n, turn), *dx = floats_open(&in[2], n, turn), *to = turn ? dy : dx;
+            double mean = 0, size = 0, *want = malloc((n + 1) * sizeof *want);
+            fill(y, n, 0, 1);
+            fill(dy, n, -3, 3);
+            for (size_t i = 0; i < n; i++) {
+                mean += (double)y[i] * dy[i];
+                size += fabs((double)y[i] * dy[i]);
+            }
+            for (size_t i = 0; i < n; i++) want[i] = 0.7f * (double)y[i] * (dy[i] - mean);
+            k->softmax_gradient(y, dy, 0.7f, to, n);
+            for (size_t i = 0; i < n; i++) CHECK_CLOSE(to[i], want[i], EPS * (4 * fabs(want[i]) + 4 * (size + 3) * y[i]), "softmax gradient n=%zu i=%zu", n, i);
+            for (int i = 0; i < 3; i++) buffer_close(&in[i]);
+            free(want);
+        }
+    }
+}
+
+static void test_log_sum_exp(void **state)
+{
+    const mmi_kernels *k = table(state);
+    for (size_t s = 0; s < N_SIZES; s++) {
+        for (int turn = 0; turn < 4; turn++) {
+            const size_t n = SIZES[s];
+            const float scale = turn & 1 ? 0.4f : 1;
+            double top = -INFINITY, sum = 0, want;
+            buffer in;
+            float *x = floats_open(&in, n, turn);
+            if (!n) continue;
+            if (turn & 2) fill(x, n, -1000, -900);
+            else fill(x, n, -20, 20);
+            if (n > 3) x[2] = -INFINITY;
+            for (size_t i = 0; i < n; i++) top = fmax(top, x[i]);
+            for (size_t i = 0; i < n; i++) sum += exp((x[i] - top) * scale);
+            want = top * scale + log(sum);
+            CHECK_CLOSE(k->log_sum_exp(x, scale, n), want, EPS * 40, "log of a sum n=%zu", n); /* of exponents up to 40 from the top */
+            if (n > 3) x[3] = NAN;
+            assert_true(n <= 3 || isnan(k->log_sum_exp(x, scale, n)));
+            buffer_close(&in);
+        }
+    }
 }
 
 static void test_rope(void **state)
@@ -762,6 +812,55 @@ static void case_run(const attention_case *c, const mmi_kernels *k, size_t from,
     case_call(c, k, from, rows, outputs);
 }
 
+/* y = a b and y += a b, whole and block by block, which gives the same bits; nothing beside a block is touched. */
+static void test_product(void **state)
+{
+    const mmi_kernels *k = table(state);
+    static const size_t sizes[][3] = {{1, 1, 1}, {16, 48, 7}, {33, 65, 40}, {70, 100, 19}, {8, 16, 0}, {17, 15, 64}}; /* m, cols, depth */
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        for (int turn = 0; turn < 12; turn++) {
+            const size_t m = sizes[s][0], cols = sizes[s][1], depth = sizes[s][2], ldb = (turn & 2 ? depth : cols) + 3, ldy = cols + 2;
+            const mmi_product_form form = (mmi_product_form)(turn / 4);
+            const size_t lda = form == MMI_A_ROWS ? depth + 1 : m + 5;
+            buffer in[5];
+            float *a = floats_open(&in[0], (form == MMI_A_ROWS ? m : depth) * lda, turn), *b = floats_open(&in[1], (turn & 2 ? cols : depth) * ldb, turn);
+            float *pa = floats_open(&in[2], mmi_product_floats(depth, m), 0), *pb = floats_open(&in[3], mmi_product_floats(depth, cols), 0);
+            float *y = floats_open(&in[4], m * ldy, turn), *blocks = malloc((m * ldy + 1) * sizeof *blocks);
+            mmi_product p = {a, form == MMI_A_PACKED ? m : lda, form, pb, depth, cols, 0, m, 0, cols, y, ldy, turn & 1};
+            fill(a, (form == MMI_A_ROWS ? m : depth) * lda, -2, 2);
+            fill(b, (turn & 2 ? cols : depth) * ldb, -2, 2);
+            for (size_t i = 0; i < m * ldy; i++) blocks[i] = y[i] = 1;
+            if (turn & 2) mmi_product_pack_transpose(k, b, ldb, depth, cols, pb);
+            for (size_t j = 0; j < depth && !(turn & 2); j++) mmi_product_pack(k, b + j * ldb, j, depth, cols, pb);
+            for (size_t j = 0; j < depth && form == MMI_A_PACKED; j++) mmi_product_pack(k, a + j * lda, j, depth, m, pa);
+            if (form == MMI_A_PACKED) p.a = pa;
+            mmi_product_run(k, &p);
+            p.y = blocks;
+            for (size_t row = 0; row < m; row += 16)
+                for (size_t col = 0; col < cols; col += 48) {
+                    p.row0 = row;
+                    p.row1 = row + 16 < m ? row + 16 : m;
+                    p.col0 = col;
+                    p.col1 = col + 48 < cols ? col + 48 : cols;
+                    mmi_product_run(k, &p);
+                }
+            for (size_t r = 0; r < m; r++)
+                for (size_t c = 0; c < ldy; c++) {
+                    double sum = c >= cols || turn & 1, absolute = 1;
+                    for (size_t j = 0; j < depth && c < cols; j++) {
+                        const double term = (double)a[form == MMI_A_ROWS ? r * lda + j : j * lda + r] * b[turn & 2 ? c * ldb + j : j * ldb + c];
+                        sum += term;
+                        absolute += fabs(term);
+                    }
+                    CHECK_CLOSE(y[r * ldy + c], sum, dot_bound(depth + 1, absolute), "product turn=%d %zux%zux%zu at %zu %zu", turn, m, cols, depth, r, c);
+                    if (k->level > MM_CPU_REFERENCE) assert_int_equal(bits_of(y[r * ldy + c]), bits_of(blocks[r * ldy + c])); /* cblas does not promise it */
+                }
+            for (int i = 0; i < 5; i++) buffer_close(&in[i]);
+            free(blocks);
+        }
+    }
+}
+
 /* softmax(scores) V in float64, with all scores at once; y gets value_dim numbers. Returns the largest sum |q k| scale. */
 static double exact_row(const attention_case *c, size_t r, double *y)
 {
@@ -1005,7 +1104,7 @@ static void test_squares(void **state)
 #define ENTRIES(X)                                                                                                      \
     X(add)                                                                                                              \
     X(mul) X(scale) X(activate) X(gate) X(layer_norm) X(rms_norm) X(activate_gradient) X(gate_gradient) \
-        X(layer_norm_gradient) X(rms_norm_gradient) X(softmax) X(dot) X(rope) X(from_f16) \
+        X(layer_norm_gradient) X(rms_norm_gradient) X(softmax_gradient) X(log_sum_exp) X(softmax) X(dot) X(rope) X(from_f16) \
         X(from_bf16) X(to_f16) X(matmul_rows) X(float_linear) X(attention) X(pack_keys) X(adamw) X(sgd) X(lion) X(adafactor) \
         X(sum_squares) X(column_squares)
 
@@ -1185,6 +1284,9 @@ int main(int argc, char **argv)
         {"layer_norm", test_layer_norm},
         {"rms_norm", test_rms_norm},
         {"softmax", test_softmax},
+        {"product", test_product},
+        {"softmax gradient", test_softmax_gradient},
+        {"log of a sum", test_log_sum_exp},
         {"rope", test_rope},
         {"from_16bit", test_from_16bit},
         {"to_f16", test_to_f16},

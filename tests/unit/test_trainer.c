@@ -61,6 +61,10 @@ static void learns(mm_context *ctx, const char *name, double share, const char *
 #define GPT2                                                                                                                                           \
     "{\"config\": {\"architectures\": [\"GPT2LMHeadModel\"], \"model_type\": \"gpt2\", \"vocab_size\": 45, \"n_positions\": 40, \"n_embd\": 16, " \
     "\"n_layer\": 1, \"n_head\": 2}, \"tokenizer\": \"@/models/llama_words\"}"
+#define TEMPLATED                                                                                                                                      \
+    "{\"config\": {\"architectures\": [\"GPT2LMHeadModel\"], \"model_type\": \"gpt2\", \"vocab_size\": 300, \"n_positions\": 99, \"n_embd\": 16, "  \
+    "\"n_layer\": 1, \"n_head\": 2}, \"tokenizer\": {\"train\": \"bpe\", \"vocab_size\": 300, \"eos_token\": \"<end>\"}, "                            \
+    "\"chat_template\": \"{% for m in messages %}{{ m['content'] }}\\n{% endfor %}\"}"
 #define BERT(class, more)                                                                                                                              \
     "{\"config\": {\"architectures\": [\"" class "\"], \"model_type\": \"bert\", \"vocab_size\": 480, \"hidden_size\": 16, \"num_hidden_layers\": 1, " \
     "\"num_attention_heads\": 2, \"intermediate_size\": 24, \"max_position_embeddings\": 40, \"hidden_act\": \"gelu\"" more "}, "                      \
@@ -69,6 +73,7 @@ static void learns(mm_context *ctx, const char *name, double share, const char *
 static void test_learns_texts(void **state)
 {
     mm_context *ctx = context_of(1);
+    char *template;
     (void)state;
 
     write_texts();
@@ -86,6 +91,10 @@ static void test_learns_texts(void **state)
     write_text("chats.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"where is the ant?\"}, {\"role\": \"assistant\", \"content\": \"on the stone.\"}]}\n"
                               "{\"messages\": [{\"role\": \"user\", \"content\": \"and the rest?\"}, {\"role\": \"assistant\", \"content\": \"in the inn!\"}]}\n");
     learns(ctx, "chat", 0.4, SMALL "\"steps\": 40, \"model\": " WORDS ", \"tasks\": [{\"objective\": \"chat\", \"data\": {\"train\": \"chats.jsonl\"}}]");
+    learns(ctx, "templated", 0.4, SMALL "\"steps\": 60, \"model\": " TEMPLATED ", \"tasks\": [{\"objective\": \"chat\", \"data\": {\"train\": \"chats.jsonl\"}}]");
+    template = read_text(ctx, "templated/chat_template.jinja");
+    assert_string_equal(template, "{% for m in messages %}{{ m['content'] }}\n{% endfor %}");
+    mmi_free(template);
     write_text("numbers.jsonl", "{\"text\": \"the\", \"value\": 1}\n{\"text\": \"stone\", \"value\": -1}\n{\"text\": \"an ant\", \"value\": 0.5}\n");
     learns(ctx, "numbers", 0.2, SMALL "\"steps\": 60, \"model\": " BERT("BertForSequenceClassification", ", \"id2label\": {\"0\": \"x\"}") ", "
            "\"tasks\": [{\"objective\": \"regression\", \"data\": {\"train\": \"numbers.jsonl\", \"validation\": \"numbers.jsonl\"}}]");
@@ -449,13 +458,87 @@ static void test_adapters(void **state)
     mm_context_destroy(ctx);
 }
 
+/* A new model that begins with another's weights: those of the same names, the others drawn as without. */
+
+#define PICTURES_OF_MODEL(class, type, more, weights)                                                                                                   \
+    "\"model\": {\"config\": {\"architectures\": [\"" class "\"], \"model_type\": \"" type "\", \"hidden_size\": 16, \"num_hidden_layers\": 1, "       \
+    "\"num_attention_heads\": 2, \"intermediate_size\": 24, \"image_size\": 16, \"patch_size\": 8" more "}" weights ", " PROCESSOR "}, "
+#define MAE_OF(weights)                                                                                                                                 \
+    PICTURES_OF_MODEL("ViTMAEForPreTraining", "vit_mae", ", \"decoder_hidden_size\": 12, \"decoder_num_hidden_layers\": 1, "                           \
+                      "\"decoder_num_attention_heads\": 2, \"decoder_intermediate_size\": 16", weights)                                               \
+    "\"tasks\": [{\"objective\": \"mae\", " PICTURES "}]"
+#define CLASSES_OF(more, weights)                                                                                                                       \
+    PICTURES_OF_MODEL("ViTForImageClassification", "vit", ", \"id2label\": {\"0\": \"black\", \"1\": \"red\", \"2\": \"green\", \"3\": \"yellow\"}" more, weights) \
+    "\"tasks\": [{\"objective\": \"classification\", " PICTURES "}]"
+
+typedef struct {
+    char lines[8][160];
+    size_t count;
+} warnings;
+
+static void keep_warning(void *user, int32_t level, const char *text)
+{
+    warnings *w = user;
+    if (level <= MM_LOG_WARNING && w->count < 8) (void)snprintf(w->lines[w->count++], sizeof w->lines[0], "%s", text);
+}
+
+static const mmi_weight *weight_named(const mm_trainer *t, const char *name)
+{
+    for (size_t i = 0; i < t->model->n_weights; i++)
+        if (!strcmp(t->model->weights[i].name, name)) return &t->model->weights[i];
+    return NULL;
+}
+
+static void test_weights_of_another(void **state)
+{
+    mm_context *ctx = context_of(1);
+    mm_trainer *mae, *drawn, *taken, *t = NULL;
+    mm_model *m = NULL;
+    warnings w = {.count = 0};
+    (void)state;
+
+    write_pictures(ctx);
+    mae = trainer_of(ctx, "mae", SMALL "\"steps\": 2, " MAE_OF(""));
+    ok(ctx, mm_trainer_run(mae, 0, NULL, NULL));
+    drawn = trainer_of(ctx, "drawn", SMALL "\"steps\": 2, " CLASSES_OF("", ""));
+    ok(ctx, mm_context_set_log(ctx, keep_warning, &w));
+    taken = trainer_of(ctx, "taken", SMALL "\"steps\": 2, " CLASSES_OF("", ", \"weights\": \"mae\""));
+    assert_int_equal(w.count, 2);
+    for (size_t i = 0; i < w.count; i++) assert_true(strstr(w.lines[i], i ? "no tensor classifier.bias" : "no tensor classifier.weight") != NULL);
+    assert_int_equal(taken->model->n_weights, drawn->model->n_weights);
+    for (size_t i = 0; i < taken->model->n_weights; i++) {
+        const mmi_weight *have = &taken->model->weights[i];
+        const int head = !strncmp(have->name, "classifier.", 11);
+        const mmi_weight *want = weight_named(head ? drawn : mae, have->name);
+        assert_non_null(want);
+        assert_int_equal(have->rows * have->cols, want->rows * want->cols);
+        if (memcmp(have->data, want->data, have->rows * have->cols * sizeof(float))) fail_msg("%s is another", have->name);
+    }
+    ok(ctx, mm_trainer_run(taken, 0, NULL, NULL));
+    ok(ctx, mm_model_open(ctx, in_folder("taken"), &m)); /* a whole one, with the processor that it was given */
+    mm_model_release(m);
+
+    refused(ctx, mm_trainer_create(ctx, write_config("wide", SMALL "\"steps\": 2, " CLASSES_OF(", \"num_channels\": 1", ", \"weights\": \"mae\"")), &t), MM_E_SHAPE, "mae",
+            "patch_embeddings", "[16, 3, 8, 8]", "[16, 1, 8, 8]", NULL);
+    refused(ctx, mm_trainer_create(ctx, write_config("none", SMALL "\"steps\": 2, " CLASSES_OF("", ", \"weights\": \"@/models/llama_words\"")), &t), MM_E_NOT_FOUND,
+            "llama_words", "ViTForImageClassification", NULL);
+    refused(ctx, mm_trainer_create(ctx, write_config("gone", SMALL "\"steps\": 2, " CLASSES_OF("", ", \"weights\": \"no_such\"")), &t), MM_E_NOT_FOUND, "no_such", NULL);
+    refused(ctx, mm_trainer_create(ctx, write_config("both", "\"steps\": 2, \"model\": {\"from\": \"mae\", \"weights\": \"mae\"}, " TEXTS), &t), MM_E_FORMAT, "config.json",
+            "weights", NULL);
+    assert_null(t);
+    mm_trainer_destroy(taken);
+    mm_trainer_destroy(drawn);
+    mm_trainer_destroy(mae);
+    mm_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_learns_texts, folder_begin, folder_end), cmocka_unit_test_setup_teardown(test_learns_pictures, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_many_tasks, folder_begin, folder_end),   cmocka_unit_test_setup_teardown(test_texts_packed, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_resume, folder_begin, folder_end),       cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
-        cmocka_unit_test_setup_teardown(test_adapters, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_adapters, folder_begin, folder_end),     cmocka_unit_test_setup_teardown(test_weights_of_another, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

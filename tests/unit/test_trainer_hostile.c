@@ -11,9 +11,10 @@
 #define DATA "\"data\": {\"train\": \"texts.jsonl\"}"
 #define LM "\"tasks\": [{\"objective\": \"causal_lm\", " DATA "}]"
 #define MODEL "\"model\": " WORDS ", "
-#define NEW_GPT2                                                                                                                                  \
+#define GPT2_WITH(more)                                                                                                                           \
     "\"model\": {\"config\": {\"architectures\": [\"GPT2LMHeadModel\"], \"model_type\": \"gpt2\", \"vocab_size\": 420, \"n_positions\": 16, "     \
-    "\"n_embd\": 8, \"n_layer\": 1, \"n_head\": 2}, \"tokenizer\": \"@/tokenizers/gpt2.json\"}, "
+    "\"n_embd\": 8, \"n_layer\": 1, \"n_head\": 2}, \"tokenizer\": \"@/tokenizers/gpt2.json\"" more "}, "
+#define NEW_GPT2 GPT2_WITH("")
 
 /* Configurations. */
 
@@ -436,6 +437,7 @@ static void out_of_memory(const char *config)
 static void test_out_of_memory(void **state)
 {
     mm_context *ctx = context_of(1);
+    mm_trainer *t;
     (void)state;
 
     write_texts();
@@ -444,6 +446,12 @@ static void test_out_of_memory(void **state)
     mm_context_destroy(ctx);
     out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, " NEW_GPT2 "\"tasks\": [{\"objective\": \"causal_lm\", \"pack\": true, \"max_tokens\": 16, "
                   "\"data\": {\"train\": \"texts.jsonl\", \"validation\": \"texts.jsonl\"}}]");
+    t = trainer_of(ctx = context_of(1), "base", "\"steps\": 1, " NEW_GPT2 "\"tasks\": [{\"objective\": \"causal_lm\", \"data\": {\"train\": \"texts.jsonl\"}}]");
+    ok(ctx, mm_trainer_save(t, in_folder("base")));
+    mm_trainer_destroy(t);
+    mm_context_destroy(ctx);
+    out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, " GPT2_WITH(", \"weights\": \"base\", \"chat_template\": \"{{ messages[0].content }}\"")
+                  "\"tasks\": [{\"objective\": \"causal_lm\", \"data\": {\"train\": \"texts.jsonl\"}}]");
     out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, " VIT "\"optimizer\": {\"name\": \"adafactor\", \"groups\": [{\"match\": \"*bias\", \"lr_scale\": 2}]}, "
                   "\"tasks\": [{\"objective\": \"regression\", \"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pictures.jsonl\", \"skip_bad\": true, "
                   "\"augment\": {\"flip\": 0.5}}}]");

@@ -86,13 +86,16 @@ class Model:
         out.info = out._read_info()
         return out
 
-    def save(self, directory: Union[str, "os.PathLike[str]"], dtype: Optional[str] = None) -> None:
-        """Write it as a Hugging Face directory. dtype "F32", "F16" or "BF16" of the weights; None: as they are."""
+    def save(self, directory: Union[str, "os.PathLike[str]"], dtype: Optional[str] = None, *, as_class: Optional[str] = None) -> None:
+        """Write it as a Hugging Face directory. dtype "F32", "F16" or "BF16" of the weights; None: as they are.
+
+        as_class: an MMModel of that shape as "LlavaForConditionalGeneration", "CLIPModel" or "VisionTextDualEncoderModel".
+        """
         kinds = {None: _c.MM_SAVE_AS_IS, "F32": _c.MM_DTYPE_F32, "F16": _c.MM_DTYPE_F16, "BF16": _c.MM_DTYPE_BF16}
         if dtype not in kinds:
             raise ValueError(f"dtype {dtype!r} is none of F32, F16 and BF16")
         with self.context.call() as p:
-            self.context.check(lib.mm_model_save(self._handle.pointer, p, os.fsencode(directory), kinds[dtype]))
+            self.context.check(lib.mm_model_save_as(self._handle.pointer, p, os.fsencode(directory), kinds[dtype], as_class and c_text(as_class, "as_class")))
 
     def with_context(self, context: Context) -> "Model":
         """The same model, working through another context."""

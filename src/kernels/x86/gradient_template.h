@@ -157,12 +157,35 @@ static inline void rms_norm_gradient(const float *x_row, const float *w, float w
 #undef WRITE
 }
 
+static inline void softmax_gradient(const float *y, const float *dy, float s, float *dx, size_t n)
+{
+    const vec mean = v_set(dot(y, dy, n)), factor = v_set(s);
+#define WRITE(LOAD, STORE) STORE(dx + i, v_mul(v_mul(LOAD(y + i), factor), v_sub(LOAD(dy + i), mean)));
+    EACH_VECTOR_OF(n, WRITE);
+#undef WRITE
+}
+
+static inline double log_sum_exp(const float *x, float s, size_t n)
+{
+    const vec lowest = v_set(-INFINITY), factor = v_set(s);
+    vec top = lowest;
+    wide sum = w_zero();
+    EACH_VECTOR(n, top = v_max(v_load(x + i), top);
+                , top = v_max(v_select(tail, v_load_masked(x + i, tail), lowest), top););
+    const float highest = v_top(top);
+    EACH_VECTOR(n, sum = w_add(sum, v_exp(v_mul(v_sub(v_load(x + i), v_set(highest)), factor)));
+                , sum = w_add(sum, v_select(tail, v_exp(v_mul(v_sub(v_load_masked(x + i, tail), v_set(highest)), factor)), v_zero())););
+    return (double)highest * (double)s + log(w_sum(sum));
+}
+
 static inline void register_gradient_kernels(mmi_kernels *k)
 {
     k->activate_gradient = activate_gradient;
     k->gate_gradient = gate_gradient;
     k->layer_norm_gradient = layer_norm_gradient;
     k->rms_norm_gradient = rms_norm_gradient;
+    k->softmax_gradient = softmax_gradient;
+    k->log_sum_exp = log_sum_exp;
 }
 
 #endif

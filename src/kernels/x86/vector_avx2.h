@@ -85,6 +85,10 @@ static inline wide w_add_squares(wide sum, vec a)
     const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(a)), high = _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
     return _mm256_fmadd_pd(high, high, _mm256_fmadd_pd(low, low, sum));
 }
+static inline wide w_add(wide sum, vec a)
+{
+    return _mm256_add_pd(sum, _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))));
+}
 static inline double w_sum(wide a)
 {
     const __m128d t = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));

@@ -69,6 +69,10 @@ static inline wide w_add_squares(wide sum, vec a)
     const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(a)), high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1));
     return _mm512_fmadd_pd(high, high, _mm512_fmadd_pd(low, low, sum));
 }
+static inline wide w_add(wide sum, vec a)
+{
+    return _mm512_add_pd(sum, _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))));
+}
 static inline double w_sum(wide a) { return _mm512_reduce_add_pd(a); }
 
 static inline float v_top(vec a) { return _mm512_reduce_max_ps(a); }
