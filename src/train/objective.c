@@ -115,8 +115,11 @@ static mmi_value squares(mmi_graph *g, mmi_value x, mmi_value y, mmi_value mask)
 {
     int64_t shape[3] = {1, 1, 1};
     const mmi_value_info *v;
+    char s[128], t[128];
 
     if (g->status) return 0;
+    if (mmi_graph_elements(g, x) != mmi_graph_elements(g, y))
+        return mmi_graph_fail(g, MM_E_SHAPE, "the model gives %s, which cannot be held against %s", mmi_graph_shape_text(g, x, s), mmi_graph_shape_text(g, y, t));
     v = mmi_graph_look(g, x);
     for (int32_t d = 0; d < v->rank && d < 3; d++) shape[3 - v->rank + d] = v->shape[d];
     x = mmi_reshape(g, x, 3, shape);

@@ -189,6 +189,17 @@ static void test_data(void **state)
             mm_trainer_destroy(t);
         }
     }
+    { /* numbers that the model has not as many of, and of which each line has another number */
+        static const char *const lines[] = {"{\"image\": \"0.png\", \"value\": 1}\n", "{\"image\": \"0.png\", \"value\": [1, 2]}\n{\"image\": \"0.png\", \"value\": 1}\n"};
+        for (int i = 0; i < 2; i++) {
+            mm_trainer *t;
+            write_text("data.jsonl", lines[i]);
+            t = trainer_of(ctx, "out2", "\"steps\": 1, \"batch_size\": 2, " VIT "\"tasks\": [{\"objective\": \"regression\", \"data\": {\"train\": \"data.jsonl\"}}]");
+            if (i) refused(ctx, mm_trainer_run(t, 0, NULL, NULL), MM_E_FORMAT, "regression", "different numbers of values", NULL);
+            else refused(ctx, mm_trainer_run(t, 0, NULL, NULL), MM_E_SHAPE, "[2, 2]", "[2, 1]", NULL);
+            mm_trainer_destroy(t);
+        }
+    }
     mm_context_destroy(ctx);
 }
 

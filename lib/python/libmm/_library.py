@@ -238,6 +238,7 @@ PROTOTYPES = {
     # mm_model.h
     "mm_model_open": (c_int32, [_handle, _text, _out_handle]),
     "mm_model_create": (c_int32, [_handle, _text, c_int64, _out_handle]),
+    "mm_model_save": (c_int32, [_handle, _handle, _text, c_int32]),
     "mm_model_save_as": (c_int32, [_handle, _handle, _text, c_int32, _text]),
     "mm_model_open_pair": (c_int32, [_handle, _text, _text, _out_handle]),
     "mm_model_adapt": (c_int32, [_handle, _handle, _text, c_double, _out_handle]),
