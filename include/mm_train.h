@@ -50,7 +50,8 @@ MM_API mm_status mm_trainer_run(mm_trainer *trainer, int64_t steps, mm_trainer_f
 MM_API mm_status mm_trainer_checkpoint(mm_trainer *trainer);
 
 /* Save the model as it is in a folder of its own, as mm_model_save does; a run of LoRA saves its adapter as mm_model_save_adapter does, and where it
- * trained weights of the model itself too that model in the same folder, without the adapter in it. Fails as those do. Since 0.2. */
+ * trained weights of the model itself too that model in the same folder, without the adapter in it. What the configuration's "save_as" asks for comes first,
+ * as mm_model_save_as writes it, in a folder of the class's name there. Fails as those do. Since 0.2. */
 MM_API mm_status mm_trainer_save(mm_trainer *trainer, const char *directory);
 
 /* Evaluate the held-out examples of all tasks that have some: *json is an object, a member for each task by its name with "loss", "samples" and what its objective is measured by

@@ -32,6 +32,7 @@ typedef struct {
     uint64_t objects; /* bit d: the container at depth d is an object */
     unsigned depth;
     size_t nodes, strings, string_bytes; /* what cJSON is going to allocate */
+    int reals;                           /* a number has a fraction or an exponent */
     const char *wrong;                   /* what stands at `at`, after a failure */
 } scanner;
 
@@ -133,8 +134,12 @@ static mm_status scan_number(scanner *c)
 
     (void)take(c, '-');
     if (!take(c, '0')) st = scan_digits(c);
-    if (!st && take(c, '.')) st = scan_digits(c);
+    if (!st && take(c, '.')) {
+        c->reals = 1;
+        st = scan_digits(c);
+    }
     if (!st && (take(c, 'e') || take(c, 'E'))) {
+        c->reals = 1;
         if (!take(c, '+')) (void)take(c, '-');
         st = scan_digits(c);
     }
@@ -225,6 +230,26 @@ static mm_status scan(scanner *c)
     return MM_OK;
 }
 
+/* cJSON keeps the value of a number and not how it was written, but there are readers for whom 1 is no 1.0: numbers with a fraction or an exponent get a bit
+ * beside cJSON's own in their type, for when they are written again. `node` and those behind it are the next in the text at `at`, which is known to be JSON. */
+enum { WRITTEN_REAL = 1 << 16 };
+
+static const char *mark_reals(cJSON *node, const char *at)
+{
+    for (; node; node = node->next) {
+        if (node->child) at = mark_reals(node->child, at);
+        if ((node->type & 0xFF) != cJSON_Number) continue;
+        while (!is_digit((unsigned char)*at)) {
+            if (*at++ != '"') continue;
+            while (*at != '"') at += *at == '\\' ? 2 : 1;
+            at++;
+        }
+        for (; is_digit((unsigned char)*at) || (*at && strchr("+-.eE", *at)); at++)
+            if (*at == '.' || *at == 'e' || *at == 'E') node->type |= WRITTEN_REAL;
+    }
+    return at;
+}
+
 mm_status mmi_json_parse(mm_context *ctx, const char *name, const char *text, size_t n, mmi_json **out)
 {
     scanner c = {.s = text, .n = n};
@@ -255,6 +280,7 @@ mm_status mmi_json_parse(mm_context *ctx, const char *name, const char *text, si
         st = mmi_fail(ctx, MM_E_NOMEM, "out of memory: cJSON could not build the %zu values of %s", c.nodes, name);
         goto cleanup;
     }
+    if (c.reals) (void)mark_reals(doc->root->child, text); /* a bare number may end the text, and nobody writes it */
     *out = doc;
     doc = NULL;
 cleanup:
@@ -497,7 +523,7 @@ static int write_node(mm_context *ctx, mmi_text *out, const mmi_json_node *node,
     case MMI_JSON_STRING: return mmi_json_quote(ctx, out, s, strlen(s));
     case MMI_JSON_BOOL: return mmi_text_format(ctx, out, mmi_json_true(node) ? "true" : "false");
     case MMI_JSON_NUMBER:
-        if (mmi_json_integer(node, &whole)) return mmi_text_format(ctx, out, "%lld", (long long)whole);
+        if (mmi_json_integer(node, &whole)) return mmi_text_format(ctx, out, "%lld%s", (long long)whole, node->type & WRITTEN_REAL ? ".0" : "");
         (void)mmi_json_number(node, &number);
         return mmi_text_format(ctx, out, "%.17g", number);
     case MMI_JSON_ARRAY:

@@ -1,6 +1,7 @@
 /* Late fusion: a vision tower and a text tower whose vectors lie in one space, where a picture's cosine with a text is their score.
  * CLIP (Radford et al. 2021, arXiv:2103.00020) projects both and chooses among the texts; SigLIP (Zhai et al. 2023, arXiv:2303.15343) and
- * SigLIP 2 (Tschannen et al. 2025, arXiv:2502.14786) pool into the space and judge each pair by itself. From a Hugging Face directory.
+ * SigLIP 2 (Tschannen et al. 2025, arXiv:2502.14786) pool into the space and judge each pair by itself. A dual encoder is CLIP with any towers
+ * that pool themselves. From a Hugging Face directory.
  * SPDX-License-Identifier: MIT */
 #include "clip.h"
 
@@ -39,7 +40,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     const mmi_model_info *vision = &m->parts[VISION]->info, *text = &m->parts[TEXT]->info;
     mmi_model_info *info = &m->info;
 
-    if (!vision->image_output || !text->text_output || !text->vocabulary || !vision->sees)
+    if (!text->vocabulary || !vision->sees || (m->arch != &mmi_dual_encoder && (!vision->image_output || !text->text_output)))
         return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: towers %s and %s do not give vectors of a picture and a text", mmi_json_name(doc),
                         m->parts[VISION]->class_name, m->parts[TEXT]->class_name);
     info->layers = vision->layers + text->layers;
@@ -56,7 +57,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     info->text_output = "text_features";
     info->image_output = "image_features";
     info->embedding = vision->embedding;
-    if (m->arch == &mmi_clip) {
+    if (m->arch == &mmi_clip || m->arch == &mmi_dual_encoder) {
         mm_status st;
         info->embedding = 512;
         if ((st = mmi_json_i64(ctx, doc, mmi_json_root(doc), "projection_dim", 0, 1, 1 << 17, &info->embedding))) return st;
@@ -93,6 +94,7 @@ static mmi_value tower(mmi_io *io, size_t index, const char *const *inputs, int 
     for (; *inputs; inputs++) mmi_io_give(&part, *inputs, mmi_io_input(io, *inputs));
     mmi_io_build(&part);
     x = mmi_io_find_output(&part, "pooler_output");
+    if (!x) return mmi_graph_fail(io->g, MM_E_UNSUPPORTED, "%s gives no pooler_output", part.model->class_name);
     return w ? mmi_linear(io->g, x, w, 0, MMI_ACT_NONE) : x;
 }
 
@@ -127,11 +129,12 @@ static void build(mmi_io *io)
 }
 
 static const char *const classes[] = {"CLIPModel", NULL}, *const siglip_classes[] = {"SiglipModel", NULL},
-                         *const siglip2_classes[] = {"Siglip2Model", NULL};
+                         *const siglip2_classes[] = {"Siglip2Model", NULL}, *const dual_classes[] = {"VisionTextDualEncoderModel", NULL};
 static const char *const prefixes[] = {"", NULL}, *const vision_prefixes[] = {"vision_model.", NULL}, *const text_prefixes[] = {"text_model.", NULL};
 
 static const mmi_part_row parts[] = {{"vision_config", "clip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
                                      {"text_config", "clip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0, NULL}};
+static const mmi_part_row dual_parts[] = {{"vision_config", NULL, MMI_ROLE_ENCODER, vision_prefixes, 0, NULL}, {"text_config", NULL, MMI_ROLE_ENCODER, text_prefixes, 0, NULL}};
 static const mmi_part_row siglip_parts[] = {{"vision_config", "siglip_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
                                             {"text_config", "siglip_text_model", MMI_ROLE_ENCODER, text_prefixes, 0, NULL}};
 static const mmi_part_row siglip2_parts[] = {{"vision_config", "siglip2_vision_model", MMI_ROLE_ENCODER, vision_prefixes, 0, NULL},
@@ -140,6 +143,10 @@ static const mmi_part_row siglip2_parts[] = {{"vision_config", "siglip2_vision_m
 const mmi_architecture mmi_clip = {
     .name = "clip", .classes = classes, .prefixes = prefixes, .processor = "CLIPImageProcessor", .rows = rows, .n_rows = sizeof rows / sizeof *rows,
     .read_hf = read_hf, .dimension = dimension, .prepare = prepare, .build = build, .parts = parts, .n_parts = 2,
+};
+const mmi_architecture mmi_dual_encoder = {
+    .name = "dual_encoder", .classes = dual_classes, .prefixes = prefixes, .processor = "ViTImageProcessor", .rows = rows, .n_rows = sizeof rows / sizeof *rows,
+    .read_hf = read_hf, .dimension = dimension, .prepare = prepare, .build = build, .parts = dual_parts, .n_parts = 2,
 };
 const mmi_architecture mmi_siglip = {
     .name = "siglip", .classes = siglip_classes, .prefixes = prefixes, .processor = "SiglipImageProcessor", .rows = rows,

@@ -4,6 +4,6 @@
 
 #include "model.h"
 
-extern const mmi_architecture mmi_clip, mmi_siglip, mmi_siglip2;
+extern const mmi_architecture mmi_clip, mmi_dual_encoder, mmi_siglip, mmi_siglip2;
 
 #endif

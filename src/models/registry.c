@@ -39,7 +39,7 @@
 static const mmi_architecture *const architectures[] = {
     &mmi_llama, &mmi_mistral, &mmi_qwen2, &mmi_qwen3, &mmi_gemma, &mmi_gemma2, &mmi_gemma3, &mmi_phi3, &mmi_gpt2,
     &mmi_bert, &mmi_roberta, &mmi_distilbert, &mmi_vit, &mmi_deit, &mmi_vit_mae, &mmi_dinov2, &mmi_dinov2_with_registers,
-    &mmi_clip_text, &mmi_clip_vision, &mmi_siglip_text, &mmi_siglip_vision, &mmi_siglip2_vision, &mmi_clip, &mmi_siglip, &mmi_siglip2,
+    &mmi_clip_text, &mmi_clip_vision, &mmi_siglip_text, &mmi_siglip_vision, &mmi_siglip2_vision, &mmi_clip, &mmi_dual_encoder, &mmi_siglip, &mmi_siglip2,
     &mmi_t5, &mmi_bart, &mmi_mbart, &mmi_trocr, &mmi_whisper, &mmi_bert_decoder, &mmi_roberta_decoder, &mmi_vision_encoder_decoder,
     &mmi_blip_vision, &mmi_blip_text, &mmi_blip_caption, &mmi_blip_answer, &mmi_blip_retrieval,
     &mmi_llava, &mmi_qwen2_vl, &mmi_qwen2_vl_vision, &mmi_idefics3, &mmi_idefics3_vision, &mmi_paligemma,

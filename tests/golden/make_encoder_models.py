@@ -17,7 +17,8 @@ from transformers import (BertConfig, BertForMaskedLM, BertForSequenceClassifica
                           RobertaForMaskedLM, RobertaForSequenceClassification, RobertaModel, Siglip2Config, Siglip2Model,
                           Siglip2TextConfig, Siglip2TextModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipConfig, SiglipModel,
                           SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel, ViTMAEConfig,
-                          ViTImageProcessorPil, ViTMAEForPreTraining, XLMRobertaConfig, XLMRobertaModel)
+                          ViTConfig, ViTImageProcessorPil, ViTMAEForPreTraining, VisionTextDualEncoderConfig, VisionTextDualEncoderModel, XLMRobertaConfig,
+                          XLMRobertaModel)
 
 OUTPUTS = ("last_hidden_state", "pooler_output", "logits", "cls_logits", "distillation_logits", "image_embeds", "text_embeds",
            "logits_per_image", "logits_per_text", "mask", "loss")
@@ -339,6 +340,11 @@ def make_pairs():
             k: v for k, v in dict(SIGLIP2_VISION, **small).items() if k != "attn_implementation"}))
         make_pair(name, 509, model, [("both", naflex_inputs(510, [(2, 3), (4, 2), (1, 7)], 8, 48),
                                       {"input_ids": clip_ids(511, (9, 4), 36, 1, 37)["input_ids"]})], dtype, shards, shards == 1)
+    bert = dict(vocab_size=37, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, max_position_embeddings=12)
+    vit = dict(hidden_size=20, num_hidden_layers=1, num_attention_heads=2, intermediate_size=28, image_size=24, patch_size=8)
+    model = VisionTextDualEncoderModel(VisionTextDualEncoderConfig(text_config=BertConfig(**bert).to_dict(), vision_config=ViTConfig(**vit).to_dict(), projection_dim=9,
+                                                                   attn_implementation="eager"))
+    make_pair("dual_encoder", 512, model, [("both", pictures[0], clip_ids(513, (9, 4), 36, 36, 37))], alone=True)
 
 
 if __name__ == "__main__":

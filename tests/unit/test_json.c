@@ -364,6 +364,23 @@ static mm_status visit_only_open(mm_context *ctx, const char *path)
     return st;
 }
 
+/* Numbers as they came: readers of what is written may tell 1 from 1.0. */
+static void writes_what_it_read(void **state)
+{
+    static const char text[] = "{\n  \"a\\\"1.5\": 1,\n  \"b\": [\n    1.0,\n    -2,\n    {\n      \"c\": 10000.0,\n      \"2e3\": true\n    },\n    0.5\n  ],\n  \"d\": \"7.0\",\n"
+                               "  \"e\": 1000.0,\n  \"f\": null\n}";
+    static const char given[] = "{\"a\\\"1.5\":1,\"b\":[1.0,-2,{\"c\":1e4,\"2e3\":true},0.5],\"d\":\"7.0\",\"e\":1E+3,\"f\":null}";
+    fixture *f = *state;
+    mmi_json *doc = NULL;
+    mmi_text out = {0};
+
+    assert_int_equal(mmi_json_parse(f->ctx, "given", given, sizeof given - 1, &doc), MM_OK);
+    assert_int_equal(mmi_json_write(f->ctx, &out, mmi_json_root(doc)), 0);
+    assert_string_equal(out.data, text);
+    mmi_json_destroy(doc);
+    mmi_text_clear(&out);
+}
+
 static void survives_damage(void **state)
 {
     fixture *f = *state;
@@ -406,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(walks, setup, teardown),
         cmocka_unit_test_setup_teardown(members_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(quotes, setup, teardown),
+        cmocka_unit_test_setup_teardown(writes_what_it_read, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_failing_allocations, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_files_up_to_a_size, setup, teardown),

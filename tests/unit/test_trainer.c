@@ -532,6 +532,43 @@ static void test_weights_of_another(void **state)
     mm_context_destroy(ctx);
 }
 
+/* A composite besides as the class whose shape it has, with what LoRA learned in its matrices. */
+static void test_save_as(void **state)
+{
+    static const char rest[] = "\"steps\": 3, \"batch_size\": 4, \"train_only\": [\"heads.*\"], \"lora\": {\"r\": 2, \"target_modules\": [\"query\"]}, "
+                               "\"optimizer\": {\"lr\": 0.05}, \"save_as\": \"VisionTextDualEncoderModel\", \"model\": {\"config\": {\"architectures\": [\"MMModel\"], \"model_type\": \"mm\", "
+                               "\"text_config\": {\"model_type\": \"bert\", \"vocab_size\": 480, \"hidden_size\": 16, \"num_hidden_layers\": 1, \"num_attention_heads\": 2, "
+                               "\"intermediate_size\": 24, \"max_position_embeddings\": 40}, \"vision_config\": {\"model_type\": \"dinov2\", \"hidden_size\": 16, "
+                               "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"image_size\": 16, \"patch_size\": 8, \"layerscale_value\": 1.0}, "
+                               "\"heads\": [{\"name\": \"pair\", \"kind\": \"contrastive\", \"dim\": 8, \"inputs\": [\"vision\", \"text\"], \"pool\": \"pooler\"}]}, "
+                               "\"tokenizer\": \"@/tokenizers/bert.json\", " PROCESSOR "}, \"tasks\": [{\"objective\": \"contrastive\", " PICTURES "}]";
+    mm_context *ctx = context_of(1);
+    mm_trainer *t;
+    mm_model *other = NULL;
+    char *ours = NULL, *theirs = NULL, *config;
+    (void)state;
+
+    write_pictures(ctx);
+    t = trainer_of(ctx, "pair", rest);
+    ok(ctx, mm_trainer_run(t, 0, NULL, NULL));
+    ok(ctx, mm_trainer_evaluate(t, &ours));
+    ok(ctx, mm_model_open(ctx, in_folder("pair/VisionTextDualEncoderModel"), &other));
+    assert_string_equal(mm_model_get_str(other, MM_MODEL_CLASS), "VisionTextDualEncoderModel");
+    ok(ctx, mm_evaluate(ctx, other, in_folder("config.json"), &theirs));
+    assert_true(fabs(number_of(ours, "contrastive", "loss") - number_of(theirs, "contrastive", "loss")) < 1e-5);
+    config = read_text(ctx, "pair/VisionTextDualEncoderModel/config.json");
+    assert_non_null(strstr(config, "\"layerscale_value\": 1.0"));
+    mmi_free(config);
+    mm_text_free(theirs);
+    mm_text_free(ours);
+    mm_model_release(other);
+    mm_trainer_destroy(t);
+    t = NULL;
+    refused(ctx, mm_trainer_create(ctx, write_config("words", "\"steps\": 3, \"save_as\": \"CLIPModel\", \"model\": " WORDS ", " TEXTS), &t), MM_E_UNSUPPORTED, "CLIPModel",
+            "LlamaForCausalLM", NULL);
+    mm_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -539,6 +576,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_tasks, folder_begin, folder_end),   cmocka_unit_test_setup_teardown(test_texts_packed, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_resume, folder_begin, folder_end),       cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_adapters, folder_begin, folder_end),     cmocka_unit_test_setup_teardown(test_weights_of_another, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_save_as, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
