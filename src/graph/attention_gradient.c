@@ -24,6 +24,7 @@ typedef struct {
     const float *dy, *qd, *kd, *vd, *bd, *td;
     const int32_t *segments;
     float *out[PARTS];
+    size_t step[DBIAS];   /* of the first three, from token to token */
     float *partial;       /* of bias and table, sum_size for each task; NULL: not wanted */
     size_t bias_size, table_size;
     size_t sequences, key_heads, group, dim, value_dim, queries, keys;
@@ -144,9 +145,9 @@ static void tile(const job *j, const span *s, size_t t0, size_t rows, size_t key
     const size_t ldq = (size_t)j->q->stride[1], ldy = heads * value_dim;
     float *bias = partial && j->bias_size ? partial : NULL, *table = partial && j->table_size ? partial + j->bias_size : NULL;
     const float *q = j->qd + at(j->q, s->batch, row, h), *dy = j->dy + ((s->batch * j->queries + row) * heads + h) * value_dim;
-    float *dq = j->out[DQ] + ((s->batch * j->queries + row) * heads + h) * dim;
-    float *dk = j->out[DK] + ((s->batch * j->keys + s->k0) * j->key_heads + key_head) * dim;
-    float *dv = j->out[DV] + ((s->batch * j->keys + s->k0) * j->key_heads + key_head) * value_dim;
+    float *dq = j->out[DQ] + (s->batch * j->queries + row) * j->step[DQ] + h * dim;
+    float *dk = j->out[DK] + (s->batch * j->keys + s->k0) * j->step[DK] + key_head * dim;
+    float *dv = j->out[DV] + (s->batch * j->keys + s->k0) * j->step[DV] + key_head * value_dim;
 
     for (size_t r = 0; r < rows; r++) {
         mmi_product_pack(k, q + r * ldq, r, rows, dim, c->q);
@@ -154,15 +155,15 @@ static void tile(const job *j, const span *s, size_t t0, size_t rows, size_t key
     }
     mmi_product_run(k, &(mmi_product){q, ldq, MMI_A_ROWS, c->scaled, dim, s->keys, 0, rows, 0, seen, c->p, c->row, 0});
     for (size_t r = 0; r < rows; r++) soften(j, s, t0 + r, h, seen, c->p + r * c->row, c->slope ? c->slope + r * c->row : NULL);
-    mmi_product_run(k, &(mmi_product){c->p, c->row, MMI_A_COLUMNS, c->dy, rows, value_dim, 0, seen, 0, value_dim, dv, j->key_heads * value_dim, 1});
+    mmi_product_run(k, &(mmi_product){c->p, c->row, MMI_A_COLUMNS, c->dy, rows, value_dim, 0, seen, 0, value_dim, dv, j->step[DV], 1});
     mmi_product_run(k, &(mmi_product){dy, ldy, MMI_A_ROWS, c->values, value_dim, s->keys, 0, rows, 0, seen, c->d, c->row, 0});
     for (size_t r = 0; r < rows; r++) {
         float *d = c->d + r * c->row;
         through_softmax(j, s, t0 + r, h, seen, c->p + r * c->row, d, c->slope ? c->slope + r * c->row : NULL, bias, table);
         memset(d + seen, 0, (s->keys - seen) * sizeof *d);
     }
-    mmi_product_run(k, &(mmi_product){c->d, c->row, MMI_A_ROWS, c->keys, s->keys, dim, 0, rows, 0, dim, dq, heads * dim, 0});
-    mmi_product_run(k, &(mmi_product){c->d, c->row, MMI_A_COLUMNS, c->q, rows, dim, 0, seen, 0, dim, dk, j->key_heads * dim, 1});
+    mmi_product_run(k, &(mmi_product){c->d, c->row, MMI_A_ROWS, c->keys, s->keys, dim, 0, rows, 0, dim, dq, j->step[DQ], 0});
+    mmi_product_run(k, &(mmi_product){c->d, c->row, MMI_A_COLUMNS, c->q, rows, dim, 0, seen, 0, dim, dk, j->step[DK], 1});
 }
 
 static void task(void *arg, size_t number, int worker)
@@ -178,9 +179,9 @@ static void task(void *arg, size_t number, int worker)
 
     if (partial) memset(partial, 0, sums * sizeof *partial);
     for (size_t t = 0; t < s.keys; t++) {
-        const size_t row = (s.batch * j->keys + s.k0 + t) * j->key_heads + key_head;
-        memset(j->out[DK] + row * j->dim, 0, j->dim * sizeof(float));
-        memset(j->out[DV] + row * j->value_dim, 0, j->value_dim * sizeof(float));
+        const size_t row = s.batch * j->keys + s.k0 + t;
+        memset(j->out[DK] + row * j->step[DK] + key_head * j->dim, 0, j->dim * sizeof(float));
+        memset(j->out[DV] + row * j->step[DV] + key_head * j->value_dim, 0, j->value_dim * sizeof(float));
         mmi_product_pack(k, j->kd + at(j->k, s.batch, s.k0 + t, key_head), t, s.keys, j->dim, c.keys);
     }
     if (!s.keys) return;
@@ -191,7 +192,7 @@ static void task(void *arg, size_t number, int worker)
         for (size_t t = 0; t < s.queries; t += step) tile(j, &s, t, mmi_size_min(step, s.queries - t), key_head, key_head * j->group + g, &c, partial);
 }
 
-/* Sizes that the node keeps: i[6] bits of what is wanted of bias and table. */
+/* Sizes that the node keeps: i[6] bits of what is wanted of bias and table, i[7] that the output is the gradient of what queries, keys and values are slices of. */
 static void describe(const mmi_graph *g, const mmi_node *n, job *j)
 {
     j->node = n;
@@ -232,9 +233,18 @@ static mm_status run_gradient(mmi_run *run, const mmi_node *n)
         j.bias = &bias;
     }
     j.out[DQ] = mmi_run_f32(run, n->output);
-    j.out[DK] = j.out[DQ] + mmi_graph_elements(run->graph, n->inputs[1]);
-    j.out[DV] = j.out[DK] + mmi_graph_elements(run->graph, n->inputs[2]);
-    j.out[DBIAS] = j.out[DV] + mmi_graph_elements(run->graph, n->inputs[3]);
+    j.step[DQ] = j.key_heads * j.group * j.dim;
+    j.step[DK] = j.key_heads * j.dim;
+    j.step[DV] = j.key_heads * j.value_dim;
+    if (n->i[7]) {
+        j.out[DK] = j.out[DQ] + j.step[DQ];
+        j.out[DV] = j.out[DK] + j.step[DK];
+        j.step[DQ] = j.step[DK] = j.step[DV] = j.step[DQ] + j.step[DK] + j.step[DV];
+    } else {
+        j.out[DK] = j.out[DQ] + mmi_graph_elements(run->graph, n->inputs[1]);
+        j.out[DV] = j.out[DK] + mmi_graph_elements(run->graph, n->inputs[2]);
+        j.out[DBIAS] = j.out[DV] + mmi_graph_elements(run->graph, n->inputs[3]);
+    }
     sums = j.bias_size + j.table_size;
     tasks = j.sequences * j.key_heads;
     j.partial = mmi_run_shared(run);
@@ -257,12 +267,30 @@ static void gradient_scratch(const mmi_graph *g, const mmi_node *n, mmi_scratch 
 
 static const mmi_op gradient_op = {"attention_gradient", run_gradient, gradient_scratch, 0, NULL};
 
+/* Whether queries, keys and values are all of one value, side by side in each token in this order. */
+static int are_slices(const mmi_graph *g, const mmi_value *in)
+{
+    const mmi_value base = mmi_graph_look(g, in[0])->base;
+    const mmi_value_info *whole = mmi_graph_look(g, base);
+    int64_t at = 0;
+
+    for (int i = 0; i < 3; i++) {
+        const mmi_value_info *v = mmi_graph_look(g, in[i]);
+        if (v->base != base || whole->rank != 3 || v->offset != at || v->shape[1] != whole->shape[1] || v->stride[0] != whole->stride[0] || v->stride[1] != whole->stride[1] ||
+            v->stride[2] != v->shape[3])
+            return 0;
+        at += v->shape[2] * v->shape[3];
+    }
+    return at == whole->shape[2];
+}
+
 void mmi_attention_gradient(mmi_graph *g, const mmi_node *node, mmi_value dy)
 {
     const mmi_value in[7] = {mmi_contiguous(g, dy), node->inputs[0], node->inputs[1], node->inputs[2], node->inputs[3], node->inputs[4], node->inputs[5]};
     static const int input[PARTS] = {0, 1, 2, 3, 5}; /* of the node, for each part */
     int64_t wanted = 0, total = 0;
-    mmi_value all;
+    mmi_value_info shape;
+    mmi_value all, whole;
     mmi_node *n;
 
     if (g->status) return;
@@ -274,16 +302,22 @@ void mmi_attention_gradient(mmi_graph *g, const mmi_node *node, mmi_value dy)
     if (mmi_gradient_wanted(g, node->inputs[5])) wanted |= 2;
     for (int i = 0; i < PARTS; i++)
         if (i < DBIAS || (wanted >> (i - DBIAS) & 1)) total += mmi_graph_elements(g, node->inputs[input[i]]);
-    n = mmi_graph_node(g, &gradient_op, in, 7, MM_DTYPE_F32, 1, &total);
+    whole = wanted || !are_slices(g, node->inputs) ? 0 : mmi_graph_look(g, node->inputs[0])->base;
+    if (whole) shape = *mmi_graph_look(g, whole);
+    n = mmi_graph_node(g, &gradient_op, in, 7, MM_DTYPE_F32, whole ? shape.rank : 1, whole ? shape.shape : &total);
     if (!n) return;
     memcpy(n->i, node->i, sizeof n->i);
     memcpy(n->f, node->f, sizeof n->f);
     n->i[6] = wanted;
+    n->i[7] = whole != 0;
     all = n->output;
+    if (whole) {
+        mmi_gradient_add(g, whole, all);
+        return;
+    }
     total = 0;
     for (int i = 0; i < PARTS && !g->status; i++) {
         mmi_value v = node->inputs[input[i]];
-        mmi_value_info shape;
         int64_t elements;
         if (i >= DBIAS && !(wanted >> (i - DBIAS) & 1)) continue;
         shape = *mmi_graph_look(g, v);

@@ -16,7 +16,8 @@ enum {
     PACKED_FLOATS = 2 << 20, /* packed at a time, unless one piece alone is more */
     PACK_ROWS = 64,          /* in a task */
     WEIGHT_ROWS = 32,        /* of dw in a task */
-    WEIGHT_DEPTH = 256       /* rows of dy and x in a piece, at most */
+    WEIGHT_DEPTH = 256,      /* rows of dy and x in a piece, at most */
+    WEIGHT_PIECES = 2        /* packed at a time, at most: what a task reads of them stays in the second-level cache */
 };
 
 /* dx = sum over parts of dy_part w_part */
@@ -186,7 +187,7 @@ static void describe_weights(const mmi_graph *g, const mmi_node *n, weight_job *
 }
 
 /* Rows that are packed at a time: whole pieces. */
-static size_t weight_step(const weight_job *j) { return mmi_size_min(j->m, j->depth * mmi_size_max(1, PACKED_FLOATS / (j->depth * j->width + 1))); }
+static size_t weight_step(const weight_job *j) { return mmi_size_min(j->m, j->depth * mmi_size_min(WEIGHT_PIECES, mmi_size_max(1, PACKED_FLOATS / (j->depth * j->width + 1)))); }
 
 static mm_status run_weight(mmi_run *run, const mmi_node *n)
 {

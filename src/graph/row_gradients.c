@@ -9,7 +9,7 @@
 #include "shape_ops.h"
 #include "size.h"
 
-enum { TASK_ELEMENTS = 16384, SUM_COLS = 256 };
+enum { TASK_ELEMENTS = 16384, SUM_COLS = 64 };
 
 /* Sums. */
 

@@ -176,6 +176,11 @@ static mmi_value b_segments(mmi_graph *g, const mmi_value *x)
 {
     return attend(g, x, &(mmi_attention_spec){.scale = 0.5f, .causal = 1, .segments = ids(g, 1, S(4), I(0, 2, 2, 5))});
 }
+static mmi_value b_fused(mmi_graph *g, const mmi_value *x) /* slices of one value: 4 heads, 2 of keys */
+{
+    mmi_value q = mmi_split_last(g, mmi_slice(g, x[0], 2, 0, 12), 4, 3), k = mmi_split_last(g, mmi_slice(g, x[0], 2, 12, 6), 2, 3);
+    return mmi_attention(g, q, k, mmi_split_last(g, mmi_slice(g, x[0], 2, 18, 4), 2, 2), &(mmi_attention_spec){.scale = 0.5f, .causal = 1});
+}
 static mmi_value b_transpose(mmi_graph *g, const mmi_value *x) { return mmi_contiguous(g, mmi_transpose(g, x[0])); }
 static mmi_value b_slices(mmi_graph *g, const mmi_value *x) /* one part twice, one not at all */
 {
@@ -276,6 +281,7 @@ static const op_case cases[] = {
     {"attention, everything", {{4, {2, 5, 4, 4}}, {4, {2, 5, 2, 4}}, {4, {2, 5, 2, 6}}, {4, {1, 4, 1, 5}}, {2, {8, 4}}}, 16, b_everything, 0},
     {"attention, segments, bias", {{4, {1, 6, 4, 4}}, {4, {1, 6, 2, 4}}, {4, {1, 6, 2, 4}}, {4, {1, 1, 6, 6}}, {2, {8, 4}}}, 16, b_segments_bias, 0},
     {"attention, side by side", {{3, {2, 5, 32}}}, 0, b_strided, 0},
+    {"attention, slices of one", {{3, {2, 5, 22}}}, 0, b_fused, 0},
     {"attention, many", {{4, {1, 70, 2, 4}}, {4, {1, 70, 1, 4}}, {4, {1, 70, 1, 4}}}, 0, b_causal, 0},
     {"transpose", {{3, {2, 3, 4}}}, 0, b_transpose, 0},
     {"overlapping slices", {{2, {2, 4}}}, 0, b_slices, 0},
