@@ -47,8 +47,23 @@ static mm_status take_tokenizer(mm_context *ctx, const mmi_train_config *c)
     return st;
 }
 
+/* Towers take pictures of any size, so that a new model would learn from such as it is not meant for. */
+static mm_status check_processor(mm_context *ctx, const mmi_train_config *c, const mm_model *m)
+{
+    const mmi_image_processor *p = &m->processor;
+    const int64_t *size = m->info.image_size, height = (int64_t)(p->do_center_crop ? p->crop_height : p->height),
+                  width = (int64_t)(p->do_center_crop ? p->crop_width : p->width);
+    const int fixed = p->do_center_crop || (p->do_resize && p->size_rule == MMI_SIZE_EXACT);
+
+    if (!c->processor || !m->has_processor || p->layout != MMI_LAYOUT_PLANES || !size[0] || !fixed || (height == size[0] && width == size[1])) return MM_OK;
+    return mmi_fail(ctx, MM_E_FORMAT, "%s: the processor makes pictures of %lld x %lld (%s), but the model's image_size is %lld x %lld", mmi_json_name(c->doc),
+                    (long long)height, (long long)width, p->do_center_crop ? "crop_size" : "size", (long long)size[0], (long long)size[1]);
+}
+
 mm_status mmi_run_model_open(mm_context *ctx, const mmi_train_config *c, mm_model **out)
 {
+    mm_status st;
+
     if (c->from) return mmi_model_open_trainable(ctx, c->from, out);
     *out = NULL;
     TRY(mmi_file_make_directory(ctx, c->output));
@@ -56,7 +71,12 @@ mm_status mmi_run_model_open(mm_context *ctx, const mmi_train_config *c, mm_mode
     TRY(take_tokenizer(ctx, c));
     if (c->chat_template) TRY(write_file(ctx, c->output, "chat_template.jinja", c->chat_template, strlen(c->chat_template)));
     if (c->processor) TRY(write_json(ctx, c->output, "preprocessor_config.json", c->processor));
-    return mmi_model_create_in(ctx, c->output, c->weights, (int64_t)c->seed, out);
+    TRY(mmi_model_create_in(ctx, c->output, c->weights, (int64_t)c->seed, out));
+    st = check_processor(ctx, c, *out);
+    if (!st) return MM_OK;
+    mmi_model_release(*out);
+    *out = NULL;
+    return st;
 }
 
 mm_status mmi_run_model_other(mm_context *ctx, const mmi_train_config *c, const mmi_train_task *t, mm_model **out)

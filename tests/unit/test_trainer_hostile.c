@@ -11,6 +11,11 @@
 #define DATA "\"data\": {\"train\": \"texts.jsonl\"}"
 #define LM "\"tasks\": [{\"objective\": \"causal_lm\", " DATA "}]"
 #define MODEL "\"model\": " WORDS ", "
+#define VIT_OF(processor, size)                                                                                                                      \
+    "\"model\": {\"config\": {\"architectures\": [\"ViTForImageClassification\"], \"model_type\": \"vit\", \"hidden_size\": 8, "                    \
+    "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"intermediate_size\": 8, \"image_size\": 16, \"patch_size\": 8, "                      \
+    "\"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}, \"processor\": {\"image_processor_type\": \"" processor "ImageProcessor\", " size "}}, "
+#define VIT VIT_OF("ViT", "\"size\": {\"height\": 16, \"width\": 16}")
 #define GPT2_WITH(more)                                                                                                                           \
     "\"model\": {\"config\": {\"architectures\": [\"GPT2LMHeadModel\"], \"model_type\": \"gpt2\", \"vocab_size\": 420, \"n_positions\": 16, "     \
     "\"n_embd\": 8, \"n_layer\": 1, \"n_head\": 2}, \"tokenizer\": \"@/tokenizers/gpt2.json\"" more "}, "
@@ -54,6 +59,8 @@ static const mistake mistakes[] = {
     {"\"steps\": 3, \"model\": {\"from\": \"@/models/llama_words\", \"config\": {}}, " LM, MM_E_FORMAT, "from", "config"},
     {"\"steps\": 3, \"model\": {\"from\": \"@/models/llama_words\", \"tokenizer\": \"t\"}, " LM, MM_E_FORMAT, "tokenizer", "from"},
     {"\"steps\": 3, \"model\": {\"config\": {\"architectures\": [\"NoSuchModel\"]}}, " LM, MM_E_UNSUPPORTED, "NoSuchModel", NULL},
+    {"\"steps\": 3, " VIT_OF("ViT", "\"size\": {\"height\": 16, \"width\": 24}") LM, MM_E_FORMAT, "16 x 24 (size)", "16 x 16"},
+    {"\"steps\": 3, " VIT_OF("CLIP", "\"size\": {\"height\": 16, \"width\": 16}") LM, MM_E_FORMAT, "224 x 224 (crop_size)", "16 x 16"},
     {"\"steps\": 3, " MODEL "\"tasks\": []", MM_E_FORMAT, "tasks", NULL},
     {"\"steps\": 3, " MODEL "\"tasks\": {\"a\": {}}", MM_E_FORMAT, "tasks", "list"},
     {"\"steps\": 3, " MODEL "\"tasks\": [3]", MM_E_FORMAT, "tasks", "list"},
@@ -119,11 +126,6 @@ typedef struct {
 } bad_line;
 
 #define OVER(objective, more) "\"tasks\": [{\"objective\": \"" objective "\"" more ", \"data\": {\"train\": \"data.jsonl\", \"skip_bad\": %s}}]"
-#define VIT                                                                                                                                          \
-    "\"model\": {\"config\": {\"architectures\": [\"ViTForImageClassification\"], \"model_type\": \"vit\", \"hidden_size\": 8, "                    \
-    "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"intermediate_size\": 8, \"image_size\": 16, \"patch_size\": 8, "                      \
-    "\"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}, \"processor\": {\"image_processor_type\": \"ViTImageProcessor\", "                            \
-    "\"size\": {\"height\": 16, \"width\": 16}}}, "
 #define CAT "{\"image\": \"0.png\", \"label\": \"cat\"}"
 
 static const bad_line bad_lines[] = {

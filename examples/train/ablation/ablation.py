@@ -20,7 +20,7 @@ LABELS = {"answer": ("yes", "no") + SHAPES + COLORS, "shape": SHAPES, "color": C
 FUSIONS = ("early", "late", "interactive")
 SHARINGS = {"hard": {"kind": "hard"}, "soft, l2": {"kind": "soft", "mixing": "l2"}, "soft, cross-stitch": {"kind": "soft", "mixing": "cross_stitch"},
             "hierarchical": {"kind": "hierarchical"}}
-RATIOS = {"answer": 4, "shape": 1, "color": 1}
+RATIOS = {"answer": 2, "shape": 1, "color": 1}
 BATCH = 64
 
 
@@ -62,7 +62,7 @@ def model(fusion, sharing, tasks):
 def configuration(name, fusion, sharing, tasks, split, steps):
     config = {"output": name, "seed": 1, "steps": steps, "batch_size": BATCH, "clip_norm": 1.0, "log_every": 5, "model": model(fusion, sharing, tasks),
               "tasks": [{"name": t, "objective": "classification", "head": t, "ratio": RATIOS[t], "data": {"train": f"{split}_{t}.jsonl"}} for t in tasks],
-              "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01, "groups": [{"match": ["*bias", "*norm*"], "weight_decay": 0}]},
+              "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "groups": [{"match": ["*bias", "*norm*"], "weight_decay": 0}]},
               "schedule": {"name": "cosine", "warmup_steps": 100}}
     if sharing == "soft, l2":
         config["sharing_penalty"] = 1e-3
@@ -108,7 +108,7 @@ def run(mm, out, name, fusion, sharing, tasks, steps):
     for split in ("train", "test"):
         with open(os.path.join(out, f"{name}.{split}.json"), "w", encoding="utf-8") as f:
             json.dump(configuration(name, fusion, sharing, tasks, split, steps), f, indent=1)
-    _, seconds = run_all([mm, "train", f"{name}.train.json", "--resume", "--threads", "1"], out)
+    _, seconds = run_all([mm, "train", f"{name}.train.json", "--resume"], out)
     measured = json.loads(run_all([mm, "eval", name, f"{name}.test.json", "--json"], out)[0])
     row = {"fusion": fusion, "sharing": sharing, "parameters": sum(elements(t["shape"]) for t in tensors_of(os.path.join(out, name, "model.safetensors")).values()),
            "accuracy": {t: measured[t]["accuracy"] for t in tasks}, "rate": steps * BATCH / seconds, "steps": steps, "loss": last_loss(os.path.join(out, name, "log.jsonl"), tasks[0])}
