@@ -298,7 +298,8 @@ static void build(mmi_io *io)
     if (io->g->status || io->encode) return;
     if (!io->n_outputs && !io->wanted) refuse_nothing(&s);
     for (const char *const *w = io->wanted; w && *w; w++)
-        if (!mmi_io_find_output(io, *w)) mmi_graph_fail(io->g, MM_E_UNSUPPORTED, "%s gives no %s", io->model->path, *w);
+        if (!strstr(*w, "attentions") && !mmi_io_find_output(io, *w)) /* attention is given by blocks, where it is */
+            mmi_graph_fail(io->g, MM_E_UNSUPPORTED, "%s gives no %s", io->model->path, *w);
 }
 
 static mm_status write_prompt(mm_context *ctx, const mm_model *m, const char *text, const mmi_medium *media, size_t count, mmi_text *out)
