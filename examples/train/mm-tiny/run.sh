@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train examples/models/mm-tiny: the data by pip, then see.json (the vision tower on shapes and colors) and say.json (all tasks), about 30 minutes on 2 cores.
+# Train examples/models/mm-tiny: the data by pip, then see.json (the vision tower on shapes and colors) and say.json (all tasks), about a quarter of an hour on 2 cores.
 #
 #   sh examples/train/mm-tiny/run.sh            results in examples/train/mm-tiny/work
 #
