@@ -19,6 +19,7 @@ enum {
     DRAW_Y,
     DRAW_FLIP,
     DRAW_ORDER,
+    DRAW_SCALE = 7,
     DRAW_COLOR = 8,
     DRAW_ERASE = 12,
     DRAW_CROP_TRY = 16,
@@ -60,15 +61,38 @@ static mm_status read_pair(mm_context *ctx, const mmi_json *doc, const mmi_json_
     return MM_OK;
 }
 
+/* The color under `key`, one number or three, or `word`, which sets *is_word; left alone when absent. */
+static mm_status read_fill(mm_context *ctx, const mmi_json *doc, const mmi_json_node *group, const char *key, const char *word, int *is_word,
+                           uint8_t value[3])
+{
+    const mmi_json_node *node = mmi_json_get(group, key), *color = mmi_json_first(node);
+    const char *said = mmi_json_string(node);
+
+    if (mmi_json_kind_of(node) <= MMI_JSON_NULL) return MM_OK;
+    *is_word = said && !strcmp(said, word);
+    for (int c = 0; c < 3 && !*is_word; c++) {
+        const int one = mmi_json_kind_of(node) == MMI_JSON_NUMBER;
+        int64_t v;
+        if (!mmi_json_integer(one ? node : color, &v) || v < 0 || v > 255 || (c == 2 && mmi_json_next(color)))
+            return mmi_fail(ctx, MM_E_FORMAT, "%s: \"%s\" must be 0 to 255, three of them, or \"%s\"", mmi_json_name(doc), key, word);
+        value[c] = (uint8_t)v;
+        color = mmi_json_next(color);
+    }
+    return MM_OK;
+}
+
 static mm_status read_affine(mm_context *ctx, const mmi_json *doc, const mmi_json_node *group, mmi_augment *a)
 {
-    static const char *const names[] = {"degrees", "translate", NULL};
+    static const char *const names[] = {"degrees", "translate", "scale", "fill", NULL};
     mm_status st = check_keys(ctx, doc, "affine", group, names);
 
     a->does_affine = 1;
     a->degrees = 10;
+    a->scale = (mmi_range){1, 1};
     if (!st) st = mmi_json_f64(ctx, doc, group, "degrees", 0, 0, 180, &a->degrees);
-    return st ? st : read_pair(ctx, doc, group, "translate", 0, 1, 0, &a->translate_x, &a->translate_y);
+    if (!st) st = read_pair(ctx, doc, group, "translate", 0, 1, 0, &a->translate_x, &a->translate_y);
+    if (!st) st = read_pair(ctx, doc, group, "scale", 1 / MAX_RATIO, MAX_RATIO, 1, &a->scale.lowest, &a->scale.highest);
+    return st ? st : read_fill(ctx, doc, group, "fill", "edge", &a->fill_edge, a->fill);
 }
 
 static mm_status read_crop(mm_context *ctx, const mmi_json *doc, const mmi_json_node *group, mmi_augment *a)
@@ -121,8 +145,6 @@ static mm_status read_color(mm_context *ctx, const mmi_json *doc, const mmi_json
 static mm_status read_erase(mm_context *ctx, const mmi_json *doc, const mmi_json_node *group, mmi_augment *a)
 {
     static const char *const names[] = {"p", "scale", "ratio", "value", NULL};
-    const mmi_json_node *value = mmi_json_get(group, "value"), *color = mmi_json_first(value);
-    const char *word = mmi_json_string(value);
     mm_status st = check_keys(ctx, doc, "erase", group, names);
 
     a->does_erase = 1;
@@ -132,18 +154,7 @@ static mm_status read_erase(mm_context *ctx, const mmi_json *doc, const mmi_json
     if (!st) st = mmi_json_f64(ctx, doc, group, "p", 0, 0, 1, &a->erase);
     if (!st) st = read_pair(ctx, doc, group, "scale", 1e-6, 1, 1, &a->erase_scale.lowest, &a->erase_scale.highest);
     if (!st) st = read_pair(ctx, doc, group, "ratio", 1 / MAX_RATIO, MAX_RATIO, 1, &a->erase_ratio.lowest, &a->erase_ratio.highest);
-    if (st || mmi_json_kind_of(value) <= MMI_JSON_NULL) return st;
-    a->erase_noise = word && !strcmp(word, "random");
-    if (a->erase_noise) return MM_OK;
-    for (int c = 0; c < 3; c++) {
-        const int one = mmi_json_kind_of(value) == MMI_JSON_NUMBER;
-        int64_t v;
-        if (!mmi_json_integer(one ? value : color, &v) || v < 0 || v > 255 || (c == 2 && mmi_json_next(color)))
-            return mmi_fail(ctx, MM_E_FORMAT, "%s: \"value\" must be 0 to 255, three of them, or \"random\"", mmi_json_name(doc));
-        a->erase_value[c] = (uint8_t)v;
-        color = mmi_json_next(color);
-    }
-    return MM_OK;
+    return st ? st : read_fill(ctx, doc, group, "value", "random", &a->erase_noise, a->erase_value);
 }
 
 mm_status mmi_augment_from_json(mm_context *ctx, const mmi_json *doc, const mmi_json_node *object, mmi_augment *out)
@@ -212,11 +223,12 @@ static mmi_window middle_window(mmi_range ratio, size_t width, size_t height)
 
 /* ---------------------------------------------------------------- steps */
 
-/* Turn by `degrees` about the middle and move by whole pixels: each pixel is interpolated (bilinear) where the inverse takes it, and black
- * outside. */
-static mm_status move(mm_context *ctx, const mmi_image *in, double degrees, double dx, double dy, mmi_image **out)
+/* Turn by `degrees` about the middle, scale and move by whole pixels: each pixel is interpolated (bilinear) where the inverse takes it, and
+ * filled outside. */
+static mm_status move(mm_context *ctx, const mmi_augment *a, const mmi_image *in, double degrees, double scale, double dx, double dy,
+                      mmi_image **out)
 {
-    const double turn = degrees * PI / 180, c = cos(turn), s = sin(turn), cx = (double)in->width * 0.5, cy = (double)in->height * 0.5;
+    const double turn = degrees * PI / 180, c = cos(turn) / scale, s = sin(turn) / scale, cx = (double)in->width * 0.5, cy = (double)in->height * 0.5;
     const double x_at = c * (-cx - dx) + s * (-cy - dy) + cx, y_at = -s * (-cx - dx) + c * (-cy - dy) + cy;
     mm_status st = mmi_image_create(ctx, in->width, in->height, out);
 
@@ -230,8 +242,8 @@ static mm_status move(mm_context *ctx, const mmi_image *in, double degrees, doub
             double fx, fy;
             size_t at[2];
 
-            memset(to, 0, 3);
-            if (!(px >= 0 && px < (double)in->width && py >= 0 && py < (double)in->height)) continue;
+            memcpy(to, a->fill, 3);
+            if (!a->fill_edge && !(px >= 0 && px < (double)in->width && py >= 0 && py < (double)in->height)) continue;
             fx = floor(px - 0.5);
             fy = floor(py - 0.5);
             for (int i = 0; i < 2; i++) { /* at the edges the outermost pixel stands for what is beyond */
@@ -332,7 +344,8 @@ mm_status mmi_augment_run(mm_context *ctx, const mmi_augment *a, uint64_t seed, 
 
     *out = NULL;
     if (a->does_affine) {
-        st = move(ctx, image, between(&s, DRAW_ANGLE, -a->degrees, a->degrees),
+        st = move(ctx, a, image, between(&s, DRAW_ANGLE, -a->degrees, a->degrees),
+                  between(&s, DRAW_SCALE, a->scale.lowest, a->scale.highest),
                   rint(between(&s, DRAW_X, -a->translate_x * (double)width, a->translate_x * (double)width)),
                   rint(between(&s, DRAW_Y, -a->translate_y * (double)height, a->translate_y * (double)height)), &moved);
         if (st) goto cleanup;

@@ -294,23 +294,47 @@ static mm_status fill_prompt(mm_context *ctx, const char *pattern, const char *q
     return mmi_text_format(ctx, out, "%.*s%s%s", (int)(at - pattern), pattern, question ? question : "", at + sizeof mark - 1) ? MM_E_NOMEM : MM_OK;
 }
 
-/* The user's turn as the chat template writes it, up to where the answer begins; without a template the text itself. */
+/* A chat as the chat template writes it, with what stands for `images` pictures in the first turn of the user's; a template of texts alone
+ * leaves them out. `prompt`: up to where an answer begins. */
+static mm_status render(mm_context *ctx, const mm_model *model, const mmi_chat_message *messages, size_t count, size_t images, int prompt, mmi_text *out)
+{
+    const mmi_chat_options options = {.add_generation_prompt = prompt, .bos_token = model->bos_text, .eos_token = model->eos_text};
+    mmi_chat_message *with = NULL;
+    mmi_chat_part *parts = NULL, *next;
+    size_t asks = 0;
+    mm_status st = MM_OK;
+
+    while (asks < count && strcmp(messages[asks].role, "user")) asks++;
+    if (images && asks < count && model->arch->write_prompt) {
+        with = mmi_alloc_array(ctx, count, sizeof *with);
+        next = parts = mmi_zalloc_array(ctx, count + images, sizeof *parts);
+        if (!with || !parts) st = MM_E_NOMEM;
+        if (st) goto cleanup;
+        for (size_t i = 0; i < count; i++) { /* templates of pictures want all of them as lists of parts */
+            with[i] = messages[i];
+            if (!messages[i].content) continue;
+            with[i].content = NULL;
+            with[i].parts = next;
+            for (size_t k = 0; i == asks && k < images; k++) (next++)->type = "image";
+            *next++ = (mmi_chat_part){"text", messages[i].content};
+            with[i].part_count = (size_t)(next - with[i].parts);
+        }
+        if (!mmi_chat_template_render(ctx, model->chat_template, with, count, &options, out)) goto cleanup;
+    }
+    st = mmi_chat_template_render(ctx, model->chat_template, messages, count, &options, out);
+cleanup:
+    mmi_free(with);
+    mmi_free(parts);
+    return st;
+}
+
+/* The user's turn up to where the answer begins; without a template the text itself. */
 static mm_status render_prompt(mm_context *ctx, const mmi_example_maker *m, const char *text, size_t images, mmi_text *out)
 {
-    const mm_model *model = m->model;
-    mmi_chat_part parts[65] = {{0}};
-    mmi_chat_message message = {.role = "user", .content = text};
-    mmi_chat_options options = {.add_generation_prompt = 1, .bos_token = model->bos_text, .eos_token = model->eos_text};
+    const mmi_chat_message message = {.role = "user", .content = text};
 
-    if (!model->chat_template || m->task->prompt) return mmi_text_format(ctx, out, "%s", text) ? MM_E_NOMEM : MM_OK;
-    if (images && images < sizeof parts / sizeof *parts && model->arch->write_prompt) {
-        for (size_t i = 0; i < images; i++) parts[i] = (mmi_chat_part){"image", NULL};
-        parts[images] = (mmi_chat_part){"text", text};
-        message = (mmi_chat_message){.role = "user", .parts = parts, .part_count = images + 1};
-        if (!mmi_chat_template_render(ctx, model->chat_template, &message, 1, &options, out)) return MM_OK;
-        message = (mmi_chat_message){.role = "user", .content = text}; /* a template of texts alone */
-    }
-    return mmi_chat_template_render(ctx, model->chat_template, &message, 1, &options, out);
+    if (!m->model->chat_template || m->task->prompt) return mmi_text_format(ctx, out, "%s", text) ? MM_E_NOMEM : MM_OK;
+    return render(ctx, m->model, &message, 1, images, 1, out);
 }
 
 mm_status mmi_example_prompt(mm_context *ctx, const mmi_example_maker *m, const mmi_record *r, mmi_text *out)
@@ -355,18 +379,38 @@ static mm_status answer(mm_context *ctx, mmi_example_maker *m, const mmi_record 
     return st;
 }
 
-static mm_status chat(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, size_t n_media, mmi_written *w)
+/* What a chat is written with. */
+typedef struct {
+    const mm_model *model;
+    const mmi_medium *media;
+    size_t n_media;
+} chat_media;
+
+static mm_status write_chat(mm_context *ctx, const void *self, const mmi_chat_message *messages, size_t count, int prompt, mmi_text *out)
+{
+    const chat_media *c = self;
+    mmi_text text = {0};
+    mm_status st;
+
+    if (!c->n_media) return render(ctx, c->model, messages, count, 0, prompt, out);
+    st = render(ctx, c->model, messages, count, c->n_media, prompt, &text);
+    if (!st) st = c->model->arch->write_prompt(ctx, c->model, text.data ? text.data : "", c->media, c->n_media, out);
+    mmi_text_clear(&text);
+    return st;
+}
+
+static mm_status chat(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, const mmi_medium *media, size_t n_media, mmi_written *w)
 {
     const mm_model *model = m->model;
-    const mmi_chat_options options = {.bos_token = model->bos_text, .eos_token = model->eos_text};
+    const chat_media with = {model, media, model->info.fusion == MMI_FUSION_TOKENS ? n_media : 0};
     mmi_ids mask = {0};
     mm_status st;
 
     if (!r->message_count) return missing(ctx, r, "messages");
     if (!model->chat_template) return lacks(ctx, model, m->task, "chat template");
-    if (n_media) return mmi_fail(ctx, MM_E_UNSUPPORTED, "%s: pictures of a chat; ask about them with objective vqa", r->where);
-    st = mmi_label_mask_chat(ctx, model->tokenizer, model->chat_template, r->messages, r->message_count, &options, &w->ids, &mask);
-    if (!st) st = fit(ctx, m, r, w, 1);
+    if (n_media && !(with.n_media && model->arch->write_prompt)) return lacks(ctx, model, m->task, "place for pictures in a chat");
+    st = mmi_label_mask_chat(ctx, model->tokenizer, write_chat, &with, r->messages, r->message_count, &w->ids, &mask);
+    if (!st) st = fit(ctx, m, r, w, !n_media);
     if (!st) st = count_masked(ctx, w, &mask);
     if (!st && !w->labels.count) st = mmi_fail(ctx, MM_E_LIMIT, "%s: no answer within %zu tokens", r->where, mmi_example_most_tokens(m));
     mmi_free(mask.data);
@@ -496,7 +540,7 @@ static mm_status make(mm_context *ctx, mmi_example_maker *m, const mmi_record *r
     switch (m->task->objective.kind) {
     case MMI_OBJECTIVE_CAUSAL_LM: return plain_text(ctx, m, r, w);
     case MMI_OBJECTIVE_DISTILLATION:
-        if (r->message_count) return chat(ctx, m, r, n_media, w);
+        if (r->message_count) return chat(ctx, m, r, media, n_media, w);
         return r->answer ? answer(ctx, m, r, r->question, r->answer, media, n_media, e, w) : plain_text(ctx, m, r, w);
     case MMI_OBJECTIVE_MASKED_LM: return masked(ctx, m, r, key, w);
     case MMI_OBJECTIVE_SPAN_CORRUPTION: return spans(ctx, m, r, key, e);
@@ -506,7 +550,7 @@ static mm_status make(mm_context *ctx, mmi_example_maker *m, const mmi_record *r
     case MMI_OBJECTIVE_VQA:
         if (!r->question || !r->answer) return missing(ctx, r, r->question ? "answer" : "question");
         return answer(ctx, m, r, r->question, r->answer, media, n_media, e, w);
-    case MMI_OBJECTIVE_CHAT: return chat(ctx, m, r, n_media, w);
+    case MMI_OBJECTIVE_CHAT: return chat(ctx, m, r, media, n_media, w);
     case MMI_OBJECTIVE_DPO:
         if (!r->prompt || !r->chosen || !r->rejected) return missing(ctx, r, !r->prompt ? "prompt" : r->chosen ? "rejected" : "chosen");
         TRY(answer(ctx, m, r, r->prompt, r->chosen, media, n_media, e, &w[0]));

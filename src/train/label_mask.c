@@ -7,6 +7,9 @@
 typedef struct {
     mm_context *ctx;
     const mmi_tokenizer *t;
+    mmi_chat_writer write;
+    const void *self;
+    const mmi_chat_message *messages;
     mmi_text text;
     mmi_ids ids;
     size_t byte, token; /* token number `token` begins at this byte */
@@ -68,16 +71,12 @@ static mm_status trim_end(const aligner *a, size_t from, size_t *to)
     return st;
 }
 
-/* The length of messages [0, count) rendered, which must be how the whole chat begins. */
-static mm_status prefix_length(const aligner *a, const mmi_chat_template *tpl, const mmi_chat_message *messages, size_t count,
-                               const mmi_chat_options *options, int prompt, size_t *length)
+/* The length of messages [0, count) as text, which must be how the whole chat begins. */
+static mm_status prefix_length(const aligner *a, size_t count, int prompt, size_t *length)
 {
-    mmi_chat_options o = options ? *options : (mmi_chat_options){0};
     mmi_text text = {0};
-    mm_status st;
+    mm_status st = a->write(a->ctx, a->self, a->messages, count, prompt, &text);
 
-    o.add_generation_prompt = prompt;
-    st = mmi_chat_template_render(a->ctx, tpl, messages, count, &o, &text);
     if (!st && (text.size > a->text.size || (text.size && memcmp(text.data, a->text.data, text.size))))
         st = mmi_fail(
             a->ctx, MM_E_UNSUPPORTED,
@@ -89,14 +88,13 @@ static mm_status prefix_length(const aligner *a, const mmi_chat_template *tpl, c
 }
 
 /* The tokens of the answer that is message `i`. */
-static mm_status find_answer(aligner *a, const mmi_chat_template *tpl, const mmi_chat_message *messages, size_t i,
-                             const mmi_chat_options *options, size_t *from, size_t *to)
+static mm_status find_answer(aligner *a, size_t i, size_t *from, size_t *to)
 {
     size_t begin, end;
     int across;
-    mm_status st = prefix_length(a, tpl, messages, i, options, 1, &begin);
+    mm_status st = prefix_length(a, i, 1, &begin);
 
-    if (!st) st = prefix_length(a, tpl, messages, i + 1, options, 0, &end);
+    if (!st) st = prefix_length(a, i + 1, 0, &end);
     if (st) return st;
     if (end < begin)
         return mmi_fail(a->ctx, MM_E_UNSUPPORTED, "the chat template writes less for message %zu of a chat than for its beginning", i);
@@ -107,24 +105,22 @@ static mm_status find_answer(aligner *a, const mmi_chat_template *tpl, const mmi
     return trim_end(a, *from, to);
 }
 
-mm_status mmi_label_mask_chat(mm_context *ctx, const mmi_tokenizer *t, const mmi_chat_template *tpl, const mmi_chat_message *messages,
-                              size_t count, const mmi_chat_options *options, mmi_ids *ids, mmi_ids *mask)
+mm_status mmi_label_mask_chat(mm_context *ctx, const mmi_tokenizer *t, mmi_chat_writer write, const void *self,
+                              const mmi_chat_message *messages, size_t count, mmi_ids *ids, mmi_ids *mask)
 {
     const size_t ids_before = ids->count, mask_before = mask->count;
-    aligner a = {.ctx = ctx, .t = t};
-    mmi_chat_options o = options ? *options : (mmi_chat_options){0};
+    aligner a = {.ctx = ctx, .t = t, .write = write, .self = self, .messages = messages};
     size_t answers = 0;
     mm_status st;
 
-    o.add_generation_prompt = 0;
-    st = mmi_text_append(ctx, &a.text, "", 0) ? MM_E_NOMEM : mmi_chat_template_render(ctx, tpl, messages, count, &o, &a.text);
+    st = mmi_text_append(ctx, &a.text, "", 0) ? MM_E_NOMEM : write(ctx, self, messages, count, 0, &a.text);
     if (!st) st = mmi_tokenizer_encode(ctx, t, a.text.data, a.text.size, 0, 1, &a.ids);
     for (size_t i = 0; i < a.ids.count && !st; i++)
         if (mmi_ids_add(ctx, ids, a.ids.data[i]) || mmi_ids_add(ctx, mask, 0)) st = MM_E_NOMEM;
     for (size_t i = 0; i < count && !st; i++) {
         size_t from = 0, to = 0;
         if (strcmp(messages[i].role, "assistant")) continue;
-        st = find_answer(&a, tpl, messages, i, &o, &from, &to);
+        st = find_answer(&a, i, &from, &to);
         for (; !st && from < to; from++) mask->data[mask_before + from] = 1;
         answers++;
     }
@@ -136,29 +132,5 @@ mm_status mmi_label_mask_chat(mm_context *ctx, const mmi_tokenizer *t, const mmi
     mmi_text_clear(&a.text);
     mmi_free(a.ids.data);
     mmi_free(a.scratch.data);
-    return st;
-}
-
-mm_status mmi_label_mask_pair(mm_context *ctx, const mmi_tokenizer *t, const char *question, const char *answer, mmi_ids *ids,
-                              mmi_ids *mask)
-{
-    const size_t ids_before = ids->count, mask_before = mask->count;
-    int32_t end = mmi_tokenizer_special(t, MMI_SPECIAL_EOS);
-    size_t asked;
-    mm_status st;
-
-    if (end < 0) end = mmi_tokenizer_special(t, MMI_SPECIAL_SEP);
-    st = mmi_tokenizer_encode(ctx, t, question, strlen(question), 1, 1, ids);
-    if (!st && end >= 0 && ids->count > ids_before && ids->data[ids->count - 1] == end)
-        ids->count--; /* the question does not end the text */
-    asked = ids->count - ids_before;
-    if (!st) st = mmi_tokenizer_encode(ctx, t, answer, strlen(answer), 0, 0, ids);
-    if (!st && end >= 0 && mmi_ids_add(ctx, ids, end)) st = MM_E_NOMEM;
-    for (size_t i = 0; i < ids->count - ids_before && !st; i++)
-        if (mmi_ids_add(ctx, mask, i >= asked)) st = MM_E_NOMEM;
-    if (st) {
-        ids->count = ids_before;
-        mask->count = mask_before;
-    }
     return st;
 }

@@ -47,7 +47,7 @@ static mm_status take_tokenizer(mm_context *ctx, const mmi_train_config *c)
     return st;
 }
 
-/* Towers take pictures of any size, so that a new model would learn from such as it is not meant for. */
+/* Towers take pictures of any size, so that a new model would learn from such as it is not meant for. A trained one may be given others. */
 static mm_status check_processor(mm_context *ctx, const mmi_train_config *c, const mm_model *m)
 {
     const mmi_image_processor *p = &m->processor;
@@ -55,6 +55,8 @@ static mm_status check_processor(mm_context *ctx, const mmi_train_config *c, con
                   width = (int64_t)(p->do_center_crop ? p->crop_width : p->width);
     const int fixed = p->do_center_crop || (p->do_resize && p->size_rule == MMI_SIZE_EXACT);
 
+    for (size_t i = 0; i < m->arch->n_parts; i++)
+        if (m->parts[i] && m->parts[i]->borrowed && m->parts[i]->info.sees) return MM_OK;
     if (!c->processor || !m->has_processor || p->layout != MMI_LAYOUT_PLANES || !size[0] || !fixed || (height == size[0] && width == size[1])) return MM_OK;
     return mmi_fail(ctx, MM_E_FORMAT, "%s: the processor makes pictures of %lld x %lld (%s), but the model's image_size is %lld x %lld", mmi_json_name(c->doc),
                     (long long)height, (long long)width, p->do_center_crop ? "crop_size" : "size", (long long)size[0], (long long)size[1]);

@@ -53,14 +53,18 @@ def color_range(value, hue):
     return (-value, value) if hue else (max(0.0, 1 - value), 1 + value)
 
 
-def affine(image, angle, tx, ty):
-    """torchvision.transforms.functional.affine with scale 1, no shear, bilinear."""
+def affine(image, angle, scale, tx, ty, fill):
+    """torchvision.transforms.functional.affine with no shear, bilinear; fill "edge" by a picture whose border is continued."""
     w, h = image.size
     cx, cy, rot = w * 0.5, h * 0.5, math.radians(angle)
-    m = [math.cos(rot), math.sin(rot), 0.0, -math.sin(rot), math.cos(rot), 0.0]
+    m = [math.cos(rot) / scale, math.sin(rot) / scale, 0.0, -math.sin(rot) / scale, math.cos(rot) / scale, 0.0]
     m[2] = m[0] * (-cx - tx) + m[1] * (-cy - ty) + cx
     m[5] = m[3] * (-cx - tx) + m[4] * (-cy - ty) + cy
-    return image.transform((w, h), Image.AFFINE, m, Image.BILINEAR, fillcolor=(0, 0, 0))
+    if fill == "edge":
+        pad = 4 * max(w, h)
+        image = Image.fromarray(np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), "edge"))
+        m[2], m[5] = m[2] + pad, m[5] + pad
+    return image.transform((w, h), Image.AFFINE, m, Image.BILINEAR, fillcolor=None if fill == "edge" else tuple(fill) if isinstance(fill, list) else (fill,) * 3)
 
 
 def crop_box(d, scale, ratio, width, height):
@@ -94,8 +98,8 @@ def augment(image, config, seed, epoch, index):
     if "affine" in config:
         deg = config["affine"].get("degrees", 10)
         share = config["affine"].get("translate", [0, 0])
-        image = affine(image, d.between(0, -deg, deg), round(d.between(1, -share[0] * width, share[0] * width)),
-                       round(d.between(2, -share[1] * height, share[1] * height)))
+        image = affine(image, d.between(0, -deg, deg), d.between(7, *config["affine"].get("scale", [1, 1])), round(d.between(1, -share[0] * width, share[0] * width)),
+                       round(d.between(2, -share[1] * height, share[1] * height)), config["affine"].get("fill", 0))
     if "crop" in config:
         c = config["crop"]
         x, y, w, h = crop_box(d, c.get("scale", [0.08, 1.0]), c.get("ratio", [3 / 4, 4 / 3]), width, height)
@@ -148,6 +152,8 @@ CONFIGS = [
     {"erase": {"p": 1}}, {"erase": {"value": [1, 200, 77]}}, {"erase": {"p": 1, "value": "random", "scale": [0.3, 0.6]}},
     {"erase": {"p": 1, "scale": [0.9, 1], "ratio": [3, 3.3], "value": 9}},
     {"affine": {}}, {"affine": {"degrees": 0, "translate": [0.3, 0.2]}}, {"affine": {"degrees": 90, "translate": [0.1, 0.1]}},
+    {"affine": {"degrees": 0, "translate": [0.3, 0.2], "fill": "edge"}}, {"affine": {"degrees": 30, "scale": [0.5, 2], "fill": [1, 200, 77]}},
+    {"affine": {"degrees": 180, "translate": [0.5, 0.5], "scale": [0.6, 1.5], "fill": "edge"}},
     {"affine": {"degrees": 5, "translate": [0.05, 0.05]}, "crop": {"scale": [0.6, 1]}, "flip": 0.5,
      "color": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}, "erase": {"p": 0.5, "value": "random"}},
 ]

@@ -44,7 +44,7 @@ static void equals_pillow(void **state)
         mmi_image_destroy(got);
         mmi_image_destroy(image);
     }
-    assert_int_equal(cases, 108);
+    assert_int_equal(cases, 120);
     mmi_json_destroy(doc);
 }
 
@@ -130,6 +130,9 @@ static void refuses_wrong_configurations(void **state)
         {"{\"affine\": {\"degrees\": 200}}", "degrees"},
         {"{\"affine\": {\"translate\": 0.1}}", "translate"},
         {"{\"affine\": {\"shear\": 1}}", "shear"},
+        {"{\"affine\": {\"scale\": [0, 1]}}", "scale"},
+        {"{\"affine\": {\"fill\": \"noise\"}}", "fill"},
+        {"{\"affine\": {\"fill\": [1, 2, 300]}}", "fill"},
     };
     (void)state;
 
