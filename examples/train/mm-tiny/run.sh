@@ -1,21 +1,20 @@
 #!/bin/sh
-# Train examples/models/mm-tiny: the data by pip, then see.json (the vision tower on shapes and colors) and say.json (all tasks), about a quarter of an hour on 2 cores.
+# Train examples/models/mm-tiny: see.json (the vision tower on shapes and colors), then say.json (all tasks). README.md tells more.
 #
-#   sh examples/train/mm-tiny/run.sh            results in examples/train/mm-tiny/work
+#   sh examples/train/mm-tiny/run.sh      the last lines are its figures on held-out pictures
 #
+# Works in $MM_CACHE/mm-tiny, by default ~/.cache/libmm/mm-tiny; the model is runs/say there. Needs build/mm (or MM=...) and python3 with pip.
 # SPDX-License-Identifier: MIT
 set -eu
-cd "$(dirname "$0")"
-mm=${MM:-../../../build/mm}
-cache=${MM_CACHE:-$HOME/.cache/libmm}
-if [ ! -d "$cache/easy-vqa" ]; then
-    mkdir -p "$cache"
-    work=$(mktemp -d "$cache/fetch.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-    "${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" easy-vqa==1.0
-    "${PYTHON:-python3}" -m zipfile -e "$work"/easy_vqa-1.0-*.whl "$work/out"
-    mv "$work/out/easy_vqa" "$cache/easy-vqa"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../recipe.sh"
+
+if [ ! -e "$work/data/test_questions.jsonl" ]; then
+    fetch easy-vqa==1.0
+    "$python" -m zipfile -e "$work"/wheels/easy_vqa-*.whl "$work/unpacked"
+    "$python" "$here/../easy_vqa_manifests.py" "$work/unpacked/easy_vqa/data" "$work/data"
 fi
-[ -d data ] || "${PYTHON:-python3}" ../easy_vqa_manifests.py "$cache/easy-vqa/data" data
-for stage in see say; do "$mm" train $stage.json --resume --plot $stage.png; done
-"$mm" eval work/mm-tiny say.json
+cp "$here"/*.json "$work"
+train see
+train say
+"$mm" eval "$work/runs/say" "$work/say.json"
