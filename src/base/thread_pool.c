@@ -1,5 +1,8 @@
 /* Workers spin for a short while after a job, since a decode step hands out hundreds of small jobs in a row, and then
  * sleep on a condition variable, so that an idle context costs nothing.
+ *
+ * A job is open until the caller finds no task left; then it waits for the workers that came in, not for those that the
+ * system has not woken or has given no processor: on a machine that others use too, those would take longest.
  * SPDX-License-Identifier: MIT */
 #include "thread_pool.h"
 
@@ -17,6 +20,8 @@
 
 enum { SPIN = 4000 }; /* pauses, some tens of microseconds */
 
+static const uint64_t JOB = UINT64_C(1) << 32, OPEN = UINT64_C(1) << 31;
+
 typedef struct {
     mmi_thread_pool *pool;
     pthread_t thread;
@@ -32,8 +37,7 @@ struct mmi_thread_pool {
     size_t count;
     const atomic_int *cancel;
     _Alignas(64) atomic_size_t next;  /* next task to hand out */
-    _Alignas(64) atomic_int running;  /* workers still inside the job */
-    _Alignas(64) atomic_uint job;     /* goes up by one for every job */
+    _Alignas(64) _Atomic uint64_t state; /* JOB times how many there were, OPEN, and the workers inside */
     atomic_int quit;
 
     pthread_mutex_t lock;
@@ -51,39 +55,65 @@ static void work(mmi_thread_pool *p, int index)
     }
 }
 
+/* Wait for a job behind number `seen`; returns the state. */
+static uint64_t wait_for_job(mmi_thread_pool *p, uint64_t seen)
+{
+    uint64_t state;
+
+    for (int spins = 0; spins < SPIN; spins++) {
+        state = atomic_load_explicit(&p->state, memory_order_acquire);
+        if (state / JOB != seen) return state;
+        RELAX();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleepers, 1);
+    while ((state = atomic_load(&p->state)) / JOB == seen) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->lock);
+    return state;
+}
+
 static void *worker_main(void *arg)
 {
     worker *w = arg;
     mmi_thread_pool *p = w->pool;
-    unsigned seen = 0;
+    uint64_t seen = 0;
 
     for (;;) {
-        int spins = 0;
-        while (atomic_load_explicit(&p->job, memory_order_acquire) == seen) {
-            if (++spins < SPIN) {
-                RELAX();
-                continue;
-            }
-            pthread_mutex_lock(&p->lock);
-            atomic_fetch_add(&p->sleepers, 1);
-            while (atomic_load(&p->job) == seen) pthread_cond_wait(&p->wake, &p->lock);
-            atomic_fetch_sub(&p->sleepers, 1);
-            pthread_mutex_unlock(&p->lock);
-        }
-        seen++;
+        uint64_t state = wait_for_job(p, seen);
         if (atomic_load_explicit(&p->quit, memory_order_acquire)) return NULL;
-        work(p, w->index);
-        atomic_fetch_sub_explicit(&p->running, 1, memory_order_release);
+        seen = state / JOB;
+        while (state & OPEN && state / JOB == seen) {
+            if (!atomic_compare_exchange_weak_explicit(&p->state, &state, state + 1, memory_order_acquire, memory_order_acquire)) continue;
+            work(p, w->index);
+            atomic_fetch_sub_explicit(&p->state, 1, memory_order_release);
+            break;
+        }
     }
 }
 
 static void start_job(mmi_thread_pool *p)
 {
-    atomic_fetch_add(&p->job, 1);
+    atomic_fetch_add(&p->state, JOB + OPEN);
     if (atomic_load(&p->sleepers)) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
+    }
+}
+
+/* No worker comes in any more; those inside are waited for. */
+static void end_job(mmi_thread_pool *p)
+{
+    uint64_t state = atomic_fetch_sub(&p->state, OPEN) - OPEN;
+
+    for (int spins = 0; state % OPEN; spins++) {
+        if (spins < SPIN) {
+            RELAX();
+        } else { /* a worker was taken off its processor: let it have this one */
+            (void)sched_yield();
+        }
+        state = atomic_load_explicit(&p->state, memory_order_acquire);
     }
 }
 
@@ -99,8 +129,7 @@ mmi_thread_pool *mmi_thread_pool_create(mmi_heap *heap, int threads)
     p->count = 0;
     p->cancel = NULL;
     atomic_init(&p->next, 0);
-    atomic_init(&p->running, 0);
-    atomic_init(&p->job, 0);
+    atomic_init(&p->state, 0);
     atomic_init(&p->quit, 0);
     atomic_init(&p->sleepers, 0);
     if (pthread_mutex_init(&p->lock, NULL)) goto no_lock;
@@ -149,14 +178,7 @@ void mmi_thread_pool_run(mmi_thread_pool *p, mmi_task_fn fn, void *arg, size_t c
     p->count = count;
     p->cancel = cancel;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->running, p->threads - 1, memory_order_relaxed);
     start_job(p);
     work(p, 0);
-    for (int spins = 0; atomic_load_explicit(&p->running, memory_order_acquire); spins++) {
-        if (spins < SPIN) {
-            RELAX();
-        } else { /* a worker was taken off its processor: let it have this one */
-            (void)sched_yield();
-        }
-    }
+    end_job(p);
 }
