@@ -136,7 +136,9 @@ static mm_status read_lora(const reader *r, const mmi_json_node *root)
     c->lora_alpha = (double)c->lora_rank;
     TRY(number(r, lora, "alpha", 0, 1e6, &c->lora_alpha));
     TRY(mmi_json_bool(r->ctx, r->doc, lora, "use_rslora", 0, &c->lora_rank_stabilized));
-    return strings(r, lora, "target_modules", &c->lora_targets, &c->n_lora_targets);
+    TRY(strings(r, lora, "target_modules", &c->lora_targets, &c->n_lora_targets));
+    c->lora_expression = mmi_json_kind_of(mmi_json_get(lora, "target_modules")) == MMI_JSON_STRING && strcmp(c->lora_targets[0], "all-linear") != 0;
+    return MM_OK;
 }
 
 static mm_status read_optimizer(const reader *r, const mmi_json_node *root)

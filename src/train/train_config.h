@@ -65,6 +65,7 @@ typedef struct {
     int lora_rank_stabilized;
     char **lora_targets;
     size_t n_lora_targets;
+    int lora_expression; /* the only one is a regular expression */
     double sharing_penalty; /* of tied trunks (soft sharing) */
 
     mmi_train_task tasks[MMI_TRAIN_TASKS];

@@ -36,7 +36,7 @@ static mm_status add_adapter(mm_trainer *t)
 {
     static const char *const all[] = {"all-linear"};
     const mmi_train_config *c = &t->config;
-    const mmi_adapter_spec spec = {c->n_lora_targets ? (const char *const *)c->lora_targets : all, c->n_lora_targets ? c->n_lora_targets : 1, 0,
+    const mmi_adapter_spec spec = {c->n_lora_targets ? (const char *const *)c->lora_targets : all, c->n_lora_targets ? c->n_lora_targets : 1, c->lora_expression,
                                    c->lora_rank, c->lora_alpha, c->lora_rank_stabilized};
     mm_model *adapted = NULL;
 
