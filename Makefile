@@ -33,8 +33,9 @@ say = $(if $(V),,@echo "  $(1)  $(2)";)
 
 WARN := -Wall -Wextra -pedantic -Wshadow -Wundef -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wno-sign-conversion \
         $(if $(CI),-Werror)
-X86 := $(if $(filter x86_64% amd64%,$(shell $(CC) -dumpmachine 2>/dev/null)),$(wildcard src/kernels/x86/*.c))
-LIB_SOURCES := $(filter-out src/cli/%,$(wildcard src/*/*.c)) $(X86)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+KERNELS := $(wildcard $(if $(filter x86_64% amd64%,$(MACHINE)),src/kernels/x86/*.c) $(if $(filter aarch64% arm64%,$(MACHINE)),src/kernels/arm/*.c))
+LIB_SOURCES := $(filter-out src/cli/%,$(wildcard src/*/*.c)) $(KERNELS)
 FOLDERS := $(sort $(dir $(LIB_SOURCES) src/cli/cli.c))
 DEP_PACKAGES := libpng libjpeg libcjson libutf8proc libpcre2-8
 DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(BLAS) 2>/dev/null) $(shell $(PKG_CONFIG) --cflags $(DEP_PACKAGES) 2>/dev/null)
@@ -55,6 +56,7 @@ CLI_LIBS := $(if $(CAIRO),$(shell $(PKG_CONFIG) --libs $(CAIRO)))
 ALL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L $(WARN) -fPIC -fvisibility=hidden -ffp-contract=off -pthread -Iinclude \
              $(addprefix -I,$(FOLDERS)) $(DEP_CFLAGS) -MMD -MP $(SANITIZE) $(CFLAGS)
 LIBS = $(DEP_LIBS) -lm -pthread
+TEST_LIBS := -lcmocka
 
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(B)/%.o)
 CLI_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard src/cli/*.c))
@@ -70,6 +72,7 @@ lib: $(L)/libmm.so $(L)/libmm.a
 $(B)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 $(B)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 $(B)/%_amx.o: ISA := -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
+$(B)/%_dotprod.o: ISA := -march=armv8.2-a+dotprod
 $(B)/src/api/context_api.o: ISA := -DMM_BUILD_VERSION='"$(VERSION)"'
 $(B)/src/cli/plot.o: ISA := $(if $(CAIRO),-DMM_WITH_CAIRO $(shell $(PKG_CONFIG) --cflags $(CAIRO)))
 
@@ -93,7 +96,7 @@ $(B)/mm: $(CLI_OBJECTS) $(L)/libmm.a
 	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) $(LIBS)
 
 $(B)/tests/%: $(B)/tests/%.o $(L)/libmm.a
-	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
+	$(call say,LD,$@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/test_plot: $(B)/src/cli/plot.o $(B)/src/cli/cli.o
 $(B)/tests/unit/test_plot: LIBS := $(CLI_LIBS) $(LIBS)
@@ -152,6 +155,14 @@ tsan: ## the C tests under ThreadSanitizer (but those of chat templates and of l
 .PHONY: check-sanitized
 check-sanitized: $(UNIT_TESTS) $(KERNEL_TESTS)
 	@sh tests/run_programs.sh $(filter-out $(addprefix %/,$(SLOW)),$(UNIT_TESTS) $(KERNEL_TESTS))
+
+# Of the library only what the kernels stand on is built, with stand-ins for cmocka and cblas, so that no packages for aarch64 are needed.
+.PHONY: check-arm check-levels
+check-arm: ## the kernel tests for aarch64 under qemu, without and with dot products (needs aarch64-linux-gnu-gcc and qemu-user)
+	@$(MAKE) --no-print-directory check-levels CC=aarch64-linux-gnu-gcc B=build/arm L=build/arm/lib DEP_CFLAGS=-Itests/arm DEP_LIBS= TEST_LIBS= LDFLAGS=-static \
+	    LIB_SOURCES="$(wildcard src/base/*.c src/tensor/*.c src/kernels/*.c src/kernels/arm/*.c)"
+check-levels: $(KERNEL_TESTS)
+	@for cpu in cortex-a72 max; do echo "$$cpu:"; RUN="qemu-aarch64 -cpu $$cpu" sh tests/run_programs.sh $(KERNEL_TESTS) || exit 1; done
 
 .PHONY: check-arrows headers-check check-symbols abi-check fuzz bench bench-kernels
 check-arrows: ## fail on an #include that points up or sideways in the house

@@ -90,12 +90,14 @@ enum {
     MM_CONTEXT_CPU_LEVEL = 3     /* i64, MM_CPU_*: highest instruction set to use; default: what the processor has, or $MM_CPU */
 };
 
-/* Instruction set levels, each includes the ones before; an unknown or missing level is lowered to what the processor has. */
+/* Instruction set levels of each architecture, each includes the ones before; an unknown or missing level is lowered to what the processor has. */
 enum {
     MM_CPU_REFERENCE = 0, /* portable C */
     MM_CPU_AVX2 = 1,      /* x86-64-v3: AVX2, FMA, F16C */
     MM_CPU_AVX512 = 2,    /* x86-64-v4 and VNNI */
-    MM_CPU_AMX = 3        /* AMX-INT8 and AMX-BF16 tiles */
+    MM_CPU_AMX = 3,       /* AMX-INT8 and AMX-BF16 tiles */
+    MM_CPU_NEON = 1,      /* aarch64; since 0.2, as the next */
+    MM_CPU_DOTPROD = 2    /* FEAT_DotProd */
 };
 
 /* Set an option. Returns MM_OK, or MM_E_ARGUMENT for an unknown option or a value out of bounds (the message names

@@ -33,11 +33,19 @@ int mmi_cpu_best_level(void)
     if (!((d >> 24) & (d >> 25) & (d >> 22) & 1u) || !permit_tiles()) return MM_CPU_AVX512; /* AMX-TILE, -INT8, -BF16 */
     return MM_CPU_AMX;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+int mmi_cpu_best_level(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? MM_CPU_DOTPROD : MM_CPU_NEON; }
 #else
 int mmi_cpu_best_level(void) { return MM_CPU_REFERENCE; }
 #endif
 
+#if defined(__aarch64__)
+static const char *const level_names[] = {"reference", "neon", "dotprod"};
+#else
 static const char *const level_names[] = {"reference", "avx2", "avx512", "amx"};
+#endif
 
 int mmi_cpu_level_from_name(const char *name)
 {

@@ -31,11 +31,5 @@ typedef struct mmi_float_tile {
 
 void mmi_float_pack_reference(int32_t dtype, const void *w, size_t stride, size_t rows, size_t cols, void *group);
 void mmi_float_linear_reference(const mmi_float_tile *tile);
-#if defined(__x86_64__)
-void mmi_float_linear_avx2(const mmi_float_tile *tile);
-void mmi_float_linear_avx512(const mmi_float_tile *tile);
-void mmi_float_pack_avx2(int32_t dtype, const void *w, size_t stride, size_t rows, size_t cols, void *group);
-void mmi_float_pack_avx512(int32_t dtype, const void *w, size_t stride, size_t rows, size_t cols, void *group);
-#endif
 
 #endif

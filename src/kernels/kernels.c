@@ -18,6 +18,12 @@ void mmi_kernels_init(mmi_kernels *k, int level)
         mmi_kernels_quant_avx512(k);
     }
     if (level >= MM_CPU_AMX) mmi_kernels_quant_amx(k);
+#elif defined(__aarch64__)
+    if (level >= MM_CPU_NEON) {
+        mmi_kernels_neon(k);
+        mmi_kernels_quant_neon(k);
+    }
+    if (level >= MM_CPU_DOTPROD) mmi_kernels_quant_dotprod(k);
 #endif
     k->level = level;
 }

@@ -147,6 +147,10 @@ void mmi_kernels_quant_avx2(mmi_kernels *k);
 void mmi_kernels_avx512(mmi_kernels *k);
 void mmi_kernels_quant_avx512(mmi_kernels *k);
 void mmi_kernels_quant_amx(mmi_kernels *k);
+#elif defined(__aarch64__)
+void mmi_kernels_neon(mmi_kernels *k);
+void mmi_kernels_quant_neon(mmi_kernels *k);
+void mmi_kernels_quant_dotprod(mmi_kernels *k);
 #endif
 
 /* The context's table, made at the first call; NULL after MM_E_NOMEM. */

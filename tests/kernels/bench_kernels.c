@@ -23,16 +23,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void init(mmi_kernels *k, int level)
-{
-    mmi_kernels_quant_reference(k);
-#if defined(__x86_64__)
-    if (level >= MM_CPU_AVX2) mmi_kernels_quant_avx2(k);
-    if (level >= MM_CPU_AVX512) mmi_kernels_quant_avx512(k);
-    if (level >= MM_CPU_AMX) mmi_kernels_quant_amx(k);
-#endif
-}
-
 /* Seconds of one call, the best of several samples of at least 20 ms. */
 static double measure(const mmi_kernels *k, mmi_quant_tile t, size_t copies, size_t copy_bytes)
 {
@@ -81,7 +71,7 @@ static void bench(int32_t dtype, size_t rows, size_t cols, int best_level)
     for (int level = best_level; level >= MM_CPU_REFERENCE; level--) {
         mmi_kernels k;
         double start, quantize;
-        init(&k, level);
+        mmi_kernels_init(&k, level);
         for (size_t i = 0; i < cols; i++) values[i] = (float)rand() / (float)RAND_MAX - 0.5f;
         start = now();
         for (int i = 0; i < MOST_M; i++) k.quantize_row(values, cols, x + (size_t)i * row_bytes);

@@ -28,15 +28,7 @@ static int setup(void **state)
     int best = mmi_cpu_best_level();
 
     (void)state;
-    for (level_count = 0; level_count <= best; level_count++) {
-        mmi_kernels *k = &levels[level_count];
-        mmi_kernels_quant_reference(k);
-#if defined(__x86_64__)
-        if (level_count >= MM_CPU_AVX2) mmi_kernels_quant_avx2(k);
-        if (level_count >= MM_CPU_AVX512) mmi_kernels_quant_avx512(k);
-        if (level_count >= MM_CPU_AMX) mmi_kernels_quant_amx(k);
-#endif
-    }
+    for (level_count = 0; level_count <= best; level_count++) mmi_kernels_init(&levels[level_count], level_count);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* Vectors of 8 floats: the AVX2 side of the names that float_template.h and attention_template.h are written in.
+/* Vectors of 8 floats: the AVX2 side of the names that the templates are written in.
  * v_min and v_max give their second argument when either is NaN.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_VECTOR_AVX2_H
@@ -28,7 +28,6 @@ static inline mask m_first(size_t n) /* lanes 0 .. n-1, n <= LANES */
 }
 static inline mask m_and(mask a, mask b) { return _mm256_and_ps(a, b); }
 static inline mask m_not(mask a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
-static inline int m_any(mask a) { return _mm256_movemask_ps(a) != 0; }
 static inline mask m_less(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vec v_select(mask m, vec a, vec b) { return _mm256_blendv_ps(b, a, m); } /* m ? a : b */
 static inline vec v_load_masked(const float *p, mask m) /* other lanes are 0 and not read */

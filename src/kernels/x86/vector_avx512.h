@@ -1,4 +1,4 @@
-/* Vectors of 16 floats: the AVX-512 side of the names that float_template.h and attention_template.h are written in.
+/* Vectors of 16 floats: the AVX-512 side of the names that the templates are written in.
  * v_min and v_max give their second argument when either is NaN.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_VECTOR_AVX512_H
@@ -23,7 +23,6 @@ static inline void v_store(float *p, vec a) { _mm512_storeu_ps(p, a); }
 static inline mask m_first(size_t n) { return (mask)((1u << n) - 1u); } /* lanes 0 .. n-1, n <= LANES */
 static inline mask m_and(mask a, mask b) { return a & b; }
 static inline mask m_not(mask a) { return (mask)~a; }
-static inline int m_any(mask a) { return a != 0; }
 static inline mask m_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vec v_select(mask m, vec a, vec b) { return _mm512_mask_blend_ps(m, b, a); } /* m ? a : b */
 static inline vec v_load_masked(const float *p, mask m) /* other lanes are 0 and not read */

@@ -1,5 +1,5 @@
-/* Attention over key blocks, written once for any vector length: attention_avx2.c and attention_avx512.c include this after the
- * vector_*.h of their instruction set, with TILE_ROWS (4) and TILE_VECTORS (2 or 4) defined.
+/* Attention over key blocks, written once for any vector length: included after a vector_*.h, with TILE_ROWS (4) and
+ * TILE_VECTORS (2 or 4) defined.
  *
  * Both products, q . K and weights . V, are the same small matrix product y[r][:] += sum over k of a[r][k] * b[k][:] with lanes
  * along the columns of b and k in order, one FMA each: each sum sees the same operations in the same order whatever rows stand
@@ -368,6 +368,12 @@ static inline void pack_keys(const float *k, size_t stride, size_t n, size_t dim
 {
     if (dtype == MM_DTYPE_F16) pack_keys_as(MM_DTYPE_F16, k, stride, n, dim, keys, first_position);
     else pack_keys_as(MM_DTYPE_F32, k, stride, n, dim, keys, first_position);
+}
+
+static inline void register_attention_kernels(mmi_kernels *k)
+{
+    k->attention = attention;
+    k->pack_keys = pack_keys;
 }
 
 #endif

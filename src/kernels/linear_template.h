@@ -1,7 +1,7 @@
-/* The linear kernel on packed float weights (float_linear.h), written once for any vector length: linear_avx2.c and
- * linear_avx512.c include this after the vector_*.h of their instruction set, with TILE_ROWS (6 or 8) and TILE_GROUPS defined.
+/* The linear kernel on packed float weights (float_linear.h), written once for any vector length: included after a vector_*.h, with
+ * LINEAR_ROWS (6 or 8, a macro) and LINEAR_GROUPS defined.
  *
- * A register tile holds TILE_ROWS rows x TILE_GROUPS groups of sums over all columns: no sum ever goes to memory and back, and
+ * A register tile holds LINEAR_ROWS rows x LINEAR_GROUPS groups of sums over all columns: no sum ever goes to memory and back, and
  * none is split, so it is the same in every tile. Weights stream from the second-level cache, a group's lines in order.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_LINEAR_TEMPLATE_H
@@ -25,10 +25,10 @@ static ALWAYS_INLINE vec load_weights(int32_t dtype, const void *w, size_t i)
 /* R rows from `row`, G groups from `group`. */
 static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, int columns, const mmi_float_tile *t, size_t row, size_t group)
 {
-    vec sum[TILE_ROWS][TILE_GROUPS * GROUP_VECTORS], w[TILE_GROUPS * GROUP_VECTORS];
+    vec sum[LINEAR_ROWS][LINEAR_GROUPS * GROUP_VECTORS], w[LINEAR_GROUPS * GROUP_VECTORS];
     const size_t V = G * GROUP_VECTORS, cols = t->cols, ldx = t->ldx;
     const float *const x = t->x + (columns ? row : row * ldx);
-    const void *from[TILE_GROUPS];
+    const void *from[LINEAR_GROUPS];
 
     UNROLL for (size_t g = 0; g < G; g++) from[g] = (const char *)t->packed + (group + g) * mmi_float_group_bytes(dtype, cols);
     UNROLL for (size_t r = 0; r < R; r++)
@@ -73,7 +73,7 @@ static ALWAYS_INLINE void linear_tile(size_t R, size_t G, int32_t dtype, int col
 static ALWAYS_INLINE void linear_rows(size_t rows, size_t G, int32_t dtype, int columns, const mmi_float_tile *t, size_t row, size_t group)
 {
     switch (rows) {
-#if TILE_ROWS > 6
+#if LINEAR_ROWS > 6
     case 8: linear_tile(8, G, dtype, columns, t, row, group); break;
     case 7: linear_tile(7, G, dtype, columns, t, row, group); break;
 #endif
@@ -90,12 +90,12 @@ static ALWAYS_INLINE void linear_rows(size_t rows, size_t G, int32_t dtype, int 
 /* The groups stay in the cache while all rows pass; rows are cut into tiles of nearly equal height. */
 static ALWAYS_INLINE void linear_as(int32_t dtype, int columns, const mmi_float_tile *t)
 {
-    const size_t tiles = (t->m + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t tiles = (t->m + LINEAR_ROWS - 1) / LINEAR_ROWS;
     for (size_t group = t->group0; group < t->group1;) {
-        const size_t G = t->group1 - group < TILE_GROUPS ? 1 : TILE_GROUPS;
+        const size_t G = t->group1 - group < LINEAR_GROUPS ? 1 : LINEAR_GROUPS;
         for (size_t i = 0, row = 0; i < tiles; i++) {
             const size_t next = t->m / tiles * (i + 1) + mmi_size_min(t->m % tiles, i + 1);
-            if (G == TILE_GROUPS) linear_rows(next - row, TILE_GROUPS, dtype, columns, t, row, group);
+            if (G == LINEAR_GROUPS) linear_rows(next - row, LINEAR_GROUPS, dtype, columns, t, row, group);
             else linear_rows(next - row, 1, dtype, columns, t, row, group);
             row = next;
         }
@@ -132,6 +132,12 @@ static inline void float_pack(int32_t dtype, const void *w, size_t stride, size_
         group = (float *)group + j * MMI_FLOAT_PACK_ROWS;
     }
     mmi_float_pack_reference(dtype, w, stride, rows, cols - j, group);
+}
+
+static inline void register_linear_kernels(mmi_kernels *k)
+{
+    k->float_pack = float_pack;
+    k->float_linear = float_linear;
 }
 
 #endif

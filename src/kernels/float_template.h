@@ -1,6 +1,6 @@
-/* The float kernels, written once for any vector length: float_avx2.c and float_avx512.c include this after the vector_*.h of
- * their instruction set. Sums: float32, two or four vectors of partial sums taken in turn, so that the order of additions is
- * a function of n alone. Tails are masked: nothing outside the arrays is read or written.
+/* The float kernels, written once for any vector length: included after a vector_*.h, with ROWS_OF_4 defined, the rows of w
+ * in a dot product tile with 4 vectors. Sums: float32, two or four vectors of partial sums taken in turn, so that the order of
+ * additions is a function of n alone. Tails are masked: nothing outside the arrays is read or written.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_FLOAT_TEMPLATE_H
 #define MMI_FLOAT_TEMPLATE_H
