@@ -471,6 +471,31 @@ static void test_adapters(void **state)
     PICTURES_OF_MODEL("ViTForImageClassification", "vit", ", \"id2label\": {\"0\": \"black\", \"1\": \"red\", \"2\": \"green\", \"3\": \"yellow\"}" more, weights) \
     "\"tasks\": [{\"objective\": \"classification\", " PICTURES "}]"
 
+/* Positions that are sines stay so, unless they are named. */
+static void test_fixed(void **state)
+{
+    static const char *const named[] = {"", "\"freeze\": [\"*decoder_pos_embed\"], ", "\"train_only\": [\"*decoder_pos_embed\", \"*bias\"], "};
+    mm_context *ctx = context_of(1);
+    (void)state;
+
+    write_pictures(ctx);
+    for (size_t i = 0; i < 3; i++) {
+        char name[16], config[4096];
+        mm_trainer *t;
+        int fixed = 0;
+        (void)snprintf(name, sizeof name, "fixed%zu", i);
+        (void)snprintf(config, sizeof config, SMALL "\"steps\": 1, %s" MAE_OF(""), named[i]);
+        t = trainer_of(ctx, name, config);
+        for (size_t p = 0; p < t->parameters.count; p++) {
+            if (strstr(t->parameters.list[p].name, "position_embeddings")) fail_msg("%s is trained", t->parameters.list[p].name);
+            fixed += strstr(t->parameters.list[p].name, "decoder_pos_embed") != NULL;
+        }
+        assert_int_equal(fixed, i == 2);
+        mm_trainer_destroy(t);
+    }
+    mm_context_destroy(ctx);
+}
+
 typedef struct {
     char lines[8][160];
     size_t count;
@@ -577,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resume, folder_begin, folder_end),       cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_adapters, folder_begin, folder_end),     cmocka_unit_test_setup_teardown(test_weights_of_another, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_save_as, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_fixed, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
