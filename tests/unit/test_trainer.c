@@ -364,6 +364,38 @@ static void test_resume(void **state)
     mm_context_destroy(ctx);
 }
 
+/* Recall where pictures and captions come up more than once: what is right by the manifest is found whatever the model thinks. */
+static void test_recall(void **state)
+{
+    static const struct {
+        unsigned pictures, captions; /* of eight pairs */
+        const char *most[2];         /* figures that must be 1 */
+    } cases[] = {{8, 1, {"image_to_text_recall@1", "text_to_image_recall@1"}},
+                 {1, 8, {"image_to_text_recall@1", "text_to_image_recall@1"}},
+                 {4, 2, {"image_to_text_recall@5", "text_to_image_recall@5"}}}; /* a half is right, so that among five one is */
+    mm_context *ctx = context_of(2);
+    (void)state;
+
+    write_pictures(ctx);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        char lines[1024], name[16], *json = NULL;
+        size_t n = c < 2 ? (size_t)snprintf(lines, sizeof lines, "{\"image\": \"none.png\", \"caption\": \"skipped\"}\n") : 0;
+        mm_trainer *t;
+        for (unsigned i = 0; i < 8; i++)
+            n += (size_t)snprintf(lines + n, sizeof lines - n, "{\"image\": \"%u.png\", \"caption\": \"number %u\"}\n", i % cases[c].pictures, i % cases[c].captions);
+        write_text("pairs.jsonl", lines);
+        (void)snprintf(name, sizeof name, "recall%zu", c);
+        t = trainer_of(ctx, name, SMALL "\"steps\": 1, \"model\": {\"from\": \"@/pipelines/clip\"}, \"tasks\": [{\"objective\": \"contrastive\", \"batch_size\": 3, "
+                       "\"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pairs.jsonl\", \"skip_bad\": true}}]");
+        ok(ctx, mm_trainer_evaluate(t, &json));
+        for (int i = 0; i < 2; i++)
+            if (number_of(json, "contrastive", cases[c].most[i]) != 1.0) fail_msg("%s of %s", cases[c].most[i], json);
+        mm_text_free(json);
+        mm_trainer_destroy(t);
+    }
+    mm_context_destroy(ctx);
+}
+
 /* Folders. */
 
 static int exists(const char *name) { return access(in_folder(name), F_OK) == 0; }
@@ -602,7 +634,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resume, folder_begin, folder_end),       cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_adapters, folder_begin, folder_end),     cmocka_unit_test_setup_teardown(test_weights_of_another, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_save_as, folder_begin, folder_end),
-        cmocka_unit_test_setup_teardown(test_fixed, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_fixed, folder_begin, folder_end),        cmocka_unit_test_setup_teardown(test_recall, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

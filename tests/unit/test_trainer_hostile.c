@@ -457,6 +457,8 @@ static void test_out_of_memory(void **state)
     out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, " VIT "\"optimizer\": {\"name\": \"adafactor\", \"groups\": [{\"match\": \"*bias\", \"lr_scale\": 2}]}, "
                   "\"tasks\": [{\"objective\": \"regression\", \"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pictures.jsonl\", \"skip_bad\": true, "
                   "\"augment\": {\"flip\": 0.5}}}]");
+    out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, \"model\": {\"from\": \"@/pipelines/clip\"}, \"train_only\": \"logit_scale\", "
+                  "\"tasks\": [{\"objective\": \"contrastive\", \"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pictures.jsonl\"}}]");
     out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, \"lora\": {\"r\": 2}, " MODEL
                   "\"tasks\": [{\"objective\": \"vqa\", \"generate\": 1, \"data\": {\"train\": \"answers.jsonl\", \"validation\": \"answers.jsonl\"}}]");
 }
