@@ -72,8 +72,8 @@ MM_API mm_status mm_model_save_adapter(const mm_model *adapted, mm_context *ctx,
  *
  *   config_json  the text of a config.json (UTF-8): "architectures" names the class, the other keys are those of its family
  *   seed         of the weights: each begins with values that this and its name alone decide. Matrices and tables are normally distributed with
- *                initializer_range (0.02) as standard deviation, norms begin with ones, biases with zeros; layer scales, gates and temperatures as
- *                their authors published
+ *                initializer_range (0.02) as standard deviation (of T5 as transformers draws each), norms begin with ones, biases with zeros; layer
+ *                scales, gates, temperatures and the positions of masked autoencoders as their authors published
  *   out          receives the model, reference count 1; NULL after a failure. It has no tokenizer and no processors
  *
  * Returns MM_OK, MM_E_ARGUMENT, MM_E_FORMAT, MM_E_LIMIT, MM_E_OVERFLOW, MM_E_UNSUPPORTED, MM_E_NOMEM or MM_E_CANCELLED.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cross_attention.h"
 
+#include "dropout_op.h"
 #include "linear_op.h"
 #include "shape_ops.h"
 
@@ -25,7 +26,7 @@ mmi_value mmi_cross_attention(mmi_graph *g, mmi_value x, mmi_value states, const
     } else {
         context = mmi_attention_across(g, a->layer, q, &a->spec);
     }
-    return mmi_linear(g, context, a->wo, a->bo, MMI_ACT_NONE);
+    return mmi_dropout(g, mmi_linear(g, context, a->wo, a->bo, MMI_ACT_NONE), g->dropout.blocks);
 }
 
 void mmi_cross_attention_store(mmi_graph *g, mmi_value states, const mmi_cross_attention_spec *a)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "patch_embedder.h"
 
+#include "dropout_op.h"
 #include "linear_op.h"
 #include "row_ops.h"
 #include "shape_ops.h"
@@ -26,7 +27,7 @@ mmi_value mmi_patch_embedder(mmi_graph *g, mmi_value pixels, const mmi_patch_emb
         grid = mmi_reshape(g, mmi_resize_grid(g, grid, rows, cols, p->resize), 3, (int64_t[]){1, rows * cols, C});
         positions = skip ? mmi_concat(g, 1, (mmi_value[]){mmi_slice(g, positions, 1, 0, (int64_t)skip), grid}, 2) : grid;
     }
-    x = mmi_add(g, x, positions);
+    x = mmi_dropout(g, mmi_add(g, x, positions), g->dropout.blocks);
     if (!p->registers || g->status) return x;
     N = mmi_graph_look(g, x)->shape[1];
     parts[0] = mmi_slice(g, x, 1, 0, (int64_t)skip);

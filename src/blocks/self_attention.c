@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "self_attention.h"
 
+#include "dropout_op.h"
 #include "linear_op.h"
 #include "row_ops.h"
 #include "shape_ops.h"
@@ -24,5 +25,5 @@ mmi_value mmi_self_attention(mmi_graph *g, mmi_value x, const mmi_self_attention
         if (a->rope) k = mmi_rope(g, k, a->rope, a->rope_neox);
     }
     context = a->cached ? mmi_attention_cached(g, a->layer, q, k, v, &a->spec) : mmi_attention(g, q, k, v, &a->spec);
-    return mmi_linear(g, context, a->wo, a->bo, MMI_ACT_NONE);
+    return mmi_dropout(g, mmi_linear(g, context, a->wo, a->bo, MMI_ACT_NONE), g->dropout.blocks);
 }

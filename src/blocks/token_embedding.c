@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "token_embedding.h"
 
+#include "dropout_op.h"
 #include "row_ops.h"
 #include "shape_ops.h"
 
@@ -14,5 +15,6 @@ mmi_value mmi_token_embedding(mmi_graph *g, const mmi_token_embedding_spec *e)
         x = mmi_add(g, x, mmi_select(g, mmi_weight_value(g, e->type_table), 0, 0));
     }
     if (e->position_table) x = mmi_add(g, x, mmi_lookup_from(g, e->positions, e->position_table, e->first_position));
-    return x;
+    if (e->norm.w) x = mmi_norm(g, x, &e->norm);
+    return mmi_dropout(g, x, g->dropout.blocks);
 }

@@ -46,6 +46,11 @@ typedef struct {
     int owned;       /* data is the graph's: a constant */
 } mmi_value_info;
 
+/* Shares of elements that are dropped while a model trains: in its blocks, and of what low-rank adapters read. */
+typedef struct {
+    float blocks, adapters;
+} mmi_dropout_rates;
+
 /* Sizes that an op asks for beside its output: shared by all its tasks, and for each worker. */
 typedef struct {
     size_t shared, worker;
@@ -86,6 +91,8 @@ struct mmi_graph {
     size_t n_nodes, nodes_capacity;
     int by_value;                     /* a builder looked at the elements of an input: the graph fits no others */
     int trains;                       /* set before building: what a gradient needs is kept apart (grad.h) */
+    mmi_dropout_rates dropout;        /* set before building */
+    int64_t dropouts;                 /* places where the graph drops elements (dropout_op.h) */
     size_t *boundaries;               /* nodes before which a block begins: mmi_graph_boundary */
     size_t n_boundaries, boundaries_capacity;
     struct mmi_gradients *gradients;  /* while they are appended */
@@ -100,6 +107,7 @@ typedef struct {
     mmi_kv_cache *const *caches; /* a cache for each sequence of the batch, or NULL; their lengths are the run-time positions */
     size_t n_caches;
     mmi_kv_cache *const *cross;  /* as many: what each attends to across, keys and values of another sequence or modality; or NULL */
+    uint64_t dropout_key; /* of what is dropped in this run */
     size_t length; /* tokens of the text in all, of which this run may compute a part; 0: as far as the positions go */
 } mmi_run_values;
 

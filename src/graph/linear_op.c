@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "blas.h"
+#include "dropout_op.h"
 #include "dtype.h"
 #include "float_linear.h"
 #include "linear_gradient.h"
@@ -283,7 +284,7 @@ static mmi_value adapted_linear(mmi_graph *g, mmi_value x, const mmi_value *w, c
         const mmi_weight *weight = mmi_graph_look(g, w[i])->weight;
         y[i] = linear_node(g, x, &w[i], biases ? &biases[i] : NULL, 1, MMI_ACT_NONE);
         if (weight && weight->lora_a) {
-            mmi_value low = mmi_linear(g, x, mmi_graph_weight(g, weight->lora_a), 0, MMI_ACT_NONE); /* [.., r] */
+            mmi_value low = mmi_linear(g, mmi_dropout(g, x, g->dropout.adapters), mmi_graph_weight(g, weight->lora_a), 0, MMI_ACT_NONE); /* [.., r] */
             low = mmi_scale(g, low, weight->lora_scale);
             y[i] = mmi_add(g, y[i], mmi_linear(g, low, mmi_graph_weight(g, weight->lora_b), 0, MMI_ACT_NONE));
         }

@@ -22,6 +22,7 @@ struct mmi_weight {
     const void *data; /* plain row-major elements, aligned to their type; NULL when packed */
     void *packed;     /* groups of 16 rows: quant_pack.h or float_linear.h; owned by the model */
     int data_owned;   /* data is a block of ours, else it lies in a mapped file, or is another's */
+    int fixed;        /* trained only where it is asked for by name */
     float *gradient;  /* [rows, cols], borrowed: what backward nodes add to while the weight is trained; NULL: frozen */
     const mmi_weight *lora_a, *lora_b; /* of a matrix that is multiplied: it stands for W + lora_scale * B A, A [r, cols], B [rows, r]; NULL: none */
     float lora_scale;

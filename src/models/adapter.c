@@ -113,6 +113,7 @@ mm_status mmi_adapter_begin(mm_context *ctx, mm_model *base, const mmi_adapter_s
     (*out)->adapter->rank = spec->rank;
     (*out)->adapter->alpha = spec->alpha;
     (*out)->adapter->rslora = spec->rslora;
+    (*out)->adapter->dropout = spec->dropout;
     (*out)->adapter->strength = strength;
     return MM_OK;
 }

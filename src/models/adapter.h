@@ -24,6 +24,7 @@ struct mmi_adapter {
     size_t n_pairs, capacity;
     int64_t rank;        /* of most pairs */
     double alpha;
+    double dropout;      /* that it was trained with */
     int rslora;          /* alpha / sqrt(r) instead of alpha / r (arXiv:2312.03732) */
     double strength;     /* on top of that */
     char *description;
@@ -38,6 +39,7 @@ typedef struct {
     int64_t rank;
     double alpha;
     int rslora;
+    double dropout;
 } mmi_adapter_spec;
 
 /* An adapted model to be trained: A uniform in +-1 / sqrt(columns), as peft draws it, B zero, both plain. Its pairs' weights are the trainer's to

@@ -130,6 +130,7 @@ static mm_status read_file_config(mm_context *ctx, const char *directory, adapte
     if ((st = mmi_json_i64(ctx, f->config, root, "r", 0, 1, MMI_ADAPTER_MAX_RANK, &f->spec.rank))) return st;
     if ((st = mmi_json_f64(ctx, f->config, root, "lora_alpha", 0, -1e6, 1e6, &f->spec.alpha))) return st;
     if ((st = mmi_json_bool(ctx, f->config, root, "use_rslora", 0, &f->spec.rslora))) return st;
+    if ((st = mmi_json_f64(ctx, f->config, root, "lora_dropout", 0, 0, 1, &f->spec.dropout))) return st;
     if ((st = read_rules(ctx, f->config, "rank_pattern", &f->ranks))) return st;
     if ((st = read_rules(ctx, f->config, "alpha_pattern", &f->alphas))) return st;
     return mmi_matcher_create(ctx, &f->matcher);
@@ -317,10 +318,10 @@ static mm_status write_config(mm_context *ctx, const mm_model *m, mmi_text *out)
     for (size_t i = 0; i < a->n_pairs; i++) transposed |= a->pairs[i].place.row->flags & MMI_ROW_TRANSPOSED;
     if (mmi_text_format(ctx, out, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": null,\n  \"base_model_name_or_path\": ") ||
         mmi_json_quote(ctx, out, m->path, strlen(m->path)) ||
-        mmi_text_format(ctx, out, ",\n  \"r\": %lld,\n  \"lora_alpha\": %.17g,\n  \"use_rslora\": %s,\n  \"lora_dropout\": 0.0,\n  \"bias\": \"none\",\n"
+        mmi_text_format(ctx, out, ",\n  \"r\": %lld,\n  \"lora_alpha\": %.17g,\n  \"use_rslora\": %s,\n  \"lora_dropout\": %.17g,\n  \"bias\": \"none\",\n"
                                   "  \"fan_in_fan_out\": %s,\n  \"init_lora_weights\": true,\n  \"inference_mode\": true,\n  \"modules_to_save\": null,\n"
                                   "  \"target_modules\": [",
-                        (long long)a->rank, a->alpha, a->rslora ? "true" : "false", transposed ? "true" : "false"))
+                        (long long)a->rank, a->alpha, a->rslora ? "true" : "false", a->dropout, transposed ? "true" : "false"))
         return MM_E_NOMEM;
     for (size_t i = 0; i < a->n_pairs; i++)
         if (mmi_text_format(ctx, out, i ? ",\n    " : "\n    ") || mmi_json_quote(ctx, out, a->pairs[i].module, strlen(a->pairs[i].module))) return MM_E_NOMEM;

@@ -9,6 +9,7 @@
 
 #include "architecture_config.h"
 #include "decoder_block.h"
+#include "dropout_op.h"
 #include "encoder_block.h"
 #include "io.h"
 #include "layer_weights.h"
@@ -283,9 +284,7 @@ static mmi_norm_spec norm_of(mmi_io *io, int slot, int64_t l) { return mmi_layer
 static mmi_value embed(mmi_io *io, int first, mmi_value table, const char *ids, const char *positions)
 {
     const bart_config *c = io->model->config;
-    mmi_norm_spec norm = norm_of(io, first + FIRST_NORM, -1);
-    mmi_token_embedding_spec e = {0};
-    mmi_value x;
+    mmi_token_embedding_spec e = {.norm = norm_of(io, first + FIRST_NORM, -1)};
 
     e.ids = mmi_io_require(io, ids, MM_DTYPE_I32, 2);
     e.table = table;
@@ -297,8 +296,7 @@ static mmi_value embed(mmi_io *io, int first, mmi_value table, const char *ids, 
         e.position_table = mmi_graph_weight(io->g, &io->model->position_table);
         e.first_position = 0;
     }
-    x = mmi_token_embedding(io->g, &e);
-    return norm.w ? mmi_norm(io->g, x, &norm) : x;
+    return mmi_token_embedding(io->g, &e);
 }
 
 /* Two convolutions over time, the second of which halves it: arXiv:2212.04356, section 2.2. */
@@ -317,7 +315,7 @@ static mmi_value hear(mmi_io *io)
     x = mmi_linear(g, mmi_windows(g, x, 3, 1, 1), mmi_io_weight(io, CONV1, -1), mmi_io_weight(io, CONV1_BIAS, -1), MMI_ACT_GELU);
     x = mmi_windows(g, mmi_transpose(g, x), 3, 2, 1);
     x = mmi_linear(g, x, mmi_io_weight(io, CONV2, -1), mmi_io_weight(io, CONV2_BIAS, -1), MMI_ACT_GELU); /* [B, T / 2, C] */
-    return mmi_add(g, x, mmi_weight_value(g, mmi_io_weight(io, SOURCE + POSITIONS, -1)));
+    return mmi_dropout(g, mmi_add(g, x, mmi_weight_value(g, mmi_io_weight(io, SOURCE + POSITIONS, -1))), g->dropout.blocks);
 }
 
 static mmi_value encode(mmi_io *io, mmi_value bias)

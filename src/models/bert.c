@@ -233,24 +233,18 @@ static void build(mmi_io *io)
     mmi_graph *g = io->g;
     mmi_token_embedding_spec e = {0};
     mmi_stack_spec stack = {.first = LAYER, .post_norm = 1};
-    mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
     mmi_value mask = mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2), x, pooler = mmi_io_weight(io, POOLER, -1);
     mmi_value types = mmi_io_weight(io, TYPES, -1);
 
     e.ids = mmi_io_require(io, "input_ids", MM_DTYPE_I32, 2);
     e.table = mmi_io_weight(io, TOKENS, -1);
     e.types = types ? mmi_io_optional(io, "token_type_ids", MM_DTYPE_I32, 2) : 0;
-    e.type_table = e.types ? types : 0;
+    e.type_table = types;
     e.positions = mmi_io_require(io, "position_ids", MM_DTYPE_I32, 2);
     e.position_table = mmi_io_weight(io, POSITIONS, -1);
-    x = mmi_token_embedding(g, &e); /* [B, T, C] */
-    if (types && !e.types) {        /* everything is of type 0 */
-        mmi_value first = mmi_slice(g, mmi_weight_value(g, types), 0, 0, 1);
-        x = mmi_add(g, x, mmi_reshape(g, first, 1, &info->hidden));
-    }
-    x = mmi_norm(g, x, &norm);
+    e.norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
     stack.bias = mask ? mmi_mask_bias(g, mask) : 0;
-    x = mmi_encoder_stack(io, x, &c->stack, &stack);
+    x = mmi_encoder_stack(io, mmi_token_embedding(g, &e), &c->stack, &stack);
     mmi_io_output(io, "last_hidden_state", x);
     if (info->features & PREDICTS) {
         if (mmi_io_wants(io, "logits")) mmi_io_output(io, "logits", predict(io, x));

@@ -164,8 +164,7 @@ static mmi_cross_attention_spec cross_of(mmi_io *io, int64_t l)
 static mmi_value embed(mmi_io *io)
 {
     const decoder_config *c = io->model->config;
-    mmi_norm_spec norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps);
-    mmi_token_embedding_spec e = {0};
+    mmi_token_embedding_spec e = {.norm = mmi_layer_norm_spec(io, NORM, -1, c->stack.eps)};
 
     e.ids = mmi_io_require(io, "input_ids", MM_DTYPE_I32, 2);
     e.table = mmi_io_weight(io, TOKENS, -1);
@@ -173,7 +172,7 @@ static mmi_value embed(mmi_io *io)
     e.type_table = mmi_io_weight(io, TYPES, -1);
     e.positions = mmi_io_require(io, "position_ids", MM_DTYPE_I32, 2);
     e.position_table = mmi_io_weight(io, POSITIONS, -1);
-    return mmi_norm(io->g, mmi_token_embedding(io->g, &e), &norm);
+    return mmi_token_embedding(io->g, &e);
 }
 
 static mmi_value predict(mmi_io *io, mmi_value x)

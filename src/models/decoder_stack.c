@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "architecture_config.h"
+#include "dropout_op.h"
 #include "layer_weights.h"
 #include "linear_op.h"
 #include "row_ops.h"
 #include "shape_ops.h"
-#include "token_embedding.h"
 
 const char *const mmi_decoder_prefixes[] = {"model.", "", NULL};
 
@@ -307,7 +307,8 @@ mmi_value mmi_decoder_begin(mmi_io *io, mmi_value table, double scale)
     if (!ids == !x) return mmi_graph_fail(g, MM_E_ARGUMENT, "one of the inputs input_ids and inputs_embeds is needed, %s", x ? "both are given" : "both are missing");
     if (x && mmi_graph_look(g, x)->shape[2] != io->model->info.hidden)
         return mmi_graph_fail(g, MM_E_SHAPE, "input inputs_embeds is %s, expected rows of %lld", mmi_graph_shape_text(g, x, s), (long long)io->model->info.hidden);
-    if (ids) x = mmi_token_embedding(g, &(mmi_token_embedding_spec){.ids = ids, .table = table, .scale = (float)scale}); /* [B, T, C] */
+    if (ids) x = mmi_lookup(g, ids, table); /* [B, T, C] */
+    if (ids && scale != 0) x = mmi_scale(g, x, (float)scale);
     if (!io->inner || !io->wanted || !mmi_io_wants(io, "inputs_embeds")) return x;
     mmi_io_output(io, "inputs_embeds", x);
     return 0;
@@ -360,6 +361,7 @@ void mmi_decoder_build(mmi_io *io)
     mmi_norm_spec norm = mmi_decoder_norm(io, MMI_DEC_NORM, -1);
 
     if (!x) return;
+    x = mmi_dropout(g, x, g->dropout.blocks);
     positions = position_ids(io);
     mask = mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2);
     types = io->inner ? mmi_io_optional(io, "token_type_ids", MM_DTYPE_I32, 2) : 0; /* the whole says what they mean */

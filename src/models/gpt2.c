@@ -6,6 +6,7 @@
 #include "architecture_config.h"
 #include "decoder_block.h"
 #include "decoder_stack.h"
+#include "dropout_op.h"
 #include "layer_weights.h"
 #include "row_ops.h"
 #include "shape_ops.h"
@@ -152,6 +153,7 @@ static void build(mmi_io *io)
 
     if (!x) return;
     x = mmi_add(g, x, mmi_lookup(g, mmi_io_require(io, "position_ids", MM_DTYPE_I32, 2), mmi_io_weight(io, POSITIONS, -1)));
+    x = mmi_dropout(g, x, g->dropout.blocks);
     mask = mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2);
     bias = mask ? mmi_mask_bias(g, mask) : 0;
     for (int64_t l = 0; l < io->model->info.layers && !g->status; l++) {

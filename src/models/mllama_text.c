@@ -5,6 +5,7 @@
 #include "mllama_text.h"
 
 #include "decoder_stack.h"
+#include "dropout_op.h"
 #include "gated_cross_block.h"
 #include "io.h"
 #include "layer_weights.h"
@@ -126,6 +127,7 @@ static void build(mmi_io *io)
     seen = mmi_io_optional(io, "full_text_row_masked_out_mask", MM_DTYPE_F32, 3);
     x = mmi_decoder_begin(io, mmi_io_weight(io, MMI_DEC_TOKENS, -1), 0);
     if (!x) return;
+    x = mmi_dropout(g, x, g->dropout.blocks);
     positions = mmi_io_require(io, "position_ids", MM_DTYPE_I32, 2);
     mask = mmi_io_optional(io, "attention_mask", MM_DTYPE_I32, 2);
     bias = mask ? mmi_mask_bias(g, mask) : 0;

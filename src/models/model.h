@@ -33,6 +33,7 @@ enum {
     MMI_ROW_TIED = 16,    /* may be absent, and is from a new model: another slot stands for it */
     MMI_ROW_PADDED = 32,  /* of tokens: the padding's row begins at 0 */
     MMI_ROW_ROTATED = 64,  /* its rows are rotated by positions: see gguf_interleaved */
+    MMI_ROW_SINES = 256,   /* positions of a class token and a grid of patches that begin as sines, and are not trained unless they are named */
     MMI_ROW_RENAMED = 128  /* its module has the last of its names in today's class; files the others */
 };
 
@@ -82,6 +83,7 @@ typedef struct mmi_architecture {
     mm_status (*read_hf)(mm_context *ctx, mm_model *m, const mmi_json *config);
     mm_status (*read_gguf)(mm_context *ctx, mm_model *m, const mmi_gguf *file);
     int64_t (*dimension)(const mm_model *m, char letter);
+    double (*beginning)(const mm_model *m, int slot); /* the standard deviation of a new weight, of a norm's its elements; < 0, or NULL: as of most */
     unsigned (*layer_features)(const mm_model *m, int64_t layer); /* more bits for the rows of a layer; NULL: its layers are alike */
     mm_status (*prepare)(mm_context *ctx, mm_model *m); /* after the weights: derived constants; NULL for none */
     void (*build)(mmi_io *io);                          /* failures stay in the graph */

@@ -20,6 +20,7 @@
 typedef struct {
     int64_t heads, dim, intermediate, buckets, distance;
     float eps;
+    double factor; /* of all that new weights begin with */
     mmi_activation act;
     int scaled; /* the head reads states divided by the root of their width, as where it is the embedding */
 } t5_config;
@@ -78,6 +79,24 @@ static int64_t dimension(const mm_model *m, char letter)
     }
 }
 
+/* As transformers draws them: queries so that scores, which are not scaled, begin near 1. */
+static double beginning(const mm_model *m, int slot)
+{
+    const t5_config *c = m->config;
+    const double C = (double)m->info.hidden, D = (double)c->dim;
+
+    if (slot == TOKENS || slot == HEAD || slot == SOURCE_NORM || slot == NORM) return c->factor;
+    if (slot == SOURCE_DISTANCES || slot == DISTANCES) return c->factor / sqrt(C);
+    switch (slot < CROSS_NORM ? (slot - SOURCE) % SIDE_SLOTS : slot - CROSS_NORM) { /* attention across has the slots of attention in a side */
+    case NORM1:
+    case NORM2: return c->factor;
+    case Q: return c->factor / sqrt(C * D);
+    case O: return c->factor / sqrt((double)c->heads * D);
+    case DOWN: return c->factor / sqrt((double)c->intermediate);
+    default: return c->factor / sqrt(C); /* K, V, GATE, UP */
+    }
+}
+
 /* "relu", "gated-gelu": the activation, and whether the layer is gated. */
 static mm_status read_feed_forward(mm_context *ctx, mm_model *m, const mmi_json *doc, const mmi_json_node *root)
 {
@@ -106,6 +125,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
 
     c->buckets = 32;
     c->distance = 128;
+    c->factor = 1;
     if ((st = mmi_json_i64(ctx, doc, root, "vocab_size", 1, 1, 1 << 22, &info->vocabulary))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "d_model", 1, 1, 1 << 17, &info->hidden))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "d_kv", 1, 1, 512, &c->dim))) return st;
@@ -115,6 +135,7 @@ static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
     if ((st = mmi_json_i64(ctx, doc, root, "relative_attention_num_buckets", 0, 4, 1 << 16, &c->buckets))) return st;
     if ((st = mmi_json_i64(ctx, doc, root, "relative_attention_max_distance", 0, 1, 1 << 24, &c->distance))) return st;
     if ((st = mmi_json_f64(ctx, doc, root, "layer_norm_epsilon", 0, 0, 1, &eps))) return st;
+    if ((st = mmi_json_f64(ctx, doc, root, "initializer_factor", 0, 0, 1e3, &c->factor))) return st;
     if ((st = mmi_json_bool(ctx, doc, root, "tie_word_embeddings", 0, &tied))) return st;
     c->scaled = tied;
     info->features |= tied ? TIED : UNTIED;
@@ -254,5 +275,5 @@ static const char *const prefixes[] = {"", NULL};
 
 const mmi_architecture mmi_t5 = {
     .name = "t5", .classes = classes, .prefixes = prefixes, .rows = rows, .n_rows = sizeof rows / sizeof *rows,
-    .config_bytes = sizeof(t5_config), .read_hf = read_hf, .dimension = dimension, .build = build,
+    .config_bytes = sizeof(t5_config), .read_hf = read_hf, .dimension = dimension, .beginning = beginning, .build = build,
 };

@@ -33,7 +33,7 @@ enum {
 /* C hidden, N positions with the class token's, M channels, P patch side, I intermediate; D and J: the decoder's C and I; X values of a patch */
 static const mmi_weight_row rows[] = {
     {CLASS, "embeddings.cls_token", NULL, "1,1,C", 0, MMI_ROW_TABLE},
-    {POSITIONS, "embeddings.position_embeddings", NULL, "1,N,C", 0, MMI_ROW_TABLE},
+    {POSITIONS, "embeddings.position_embeddings", NULL, "1,N,C", 0, MMI_ROW_TABLE | MMI_ROW_SINES},
     {PATCHES, "embeddings.patch_embeddings.projection.weight", NULL, "C,M,P,P", 0, 0},
     {PATCHES_BIAS, "embeddings.patch_embeddings.projection.bias", NULL, "C", 0, 0},
     {NORM, "layernorm.weight", NULL, "C", 0, 0},
@@ -41,7 +41,7 @@ static const mmi_weight_row rows[] = {
     {EMBED, "/decoder.decoder_embed.weight", NULL, "D,C", 0, 0},
     {EMBED_BIAS, "/decoder.decoder_embed.bias", NULL, "D", 0, 0},
     {MASK, "/decoder.mask_token", NULL, "1,1,D>D", 0, MMI_ROW_TABLE},
-    {DECODER_POSITIONS, "/decoder.decoder_pos_embed", NULL, "1,N,D", 0, MMI_ROW_TABLE},
+    {DECODER_POSITIONS, "/decoder.decoder_pos_embed", NULL, "1,N,D", 0, MMI_ROW_TABLE | MMI_ROW_SINES},
     {DECODER_NORM, "/decoder.decoder_norm.weight", NULL, "D", 0, 0},
     {DECODER_NORM_BIAS, "/decoder.decoder_norm.bias", NULL, "D", 0, 0},
     {PREDICT, "/decoder.decoder_pred.weight", NULL, "X,D", 0, 0},
@@ -58,6 +58,12 @@ static int64_t dimension(const mm_model *m, char letter)
     case 'J': return c->decoder.intermediate;
     default: return mmi_stack_vision_dimension(m, &c->stack, letter);
     }
+}
+
+/* Pixels beside positions of size 1: patches begin with the deviation that Glorot and Bengio (2010) give, as the authors' code has it. */
+static double beginning(const mm_model *m, int slot)
+{
+    return slot == PATCHES ? sqrt(2.0 / (double)(m->info.hidden + m->info.channels * m->info.patch * m->info.patch)) : -1;
 }
 
 static mm_status read_hf(mm_context *ctx, mm_model *m, const mmi_json *doc)
@@ -179,5 +185,5 @@ static const char *const prefixes[] = {"vit.", "", NULL};
 const mmi_architecture mmi_vit_mae = {
     .name = "vit_mae", .classes = classes, .prefixes = prefixes, .processor = "ViTImageProcessor", .rows = rows,
     .n_rows = sizeof rows / sizeof *rows, .config_bytes = sizeof(mae_config), .read_hf = read_hf, .dimension = dimension,
-    .build = build,
+    .beginning = beginning, .build = build,
 };

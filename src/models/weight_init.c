@@ -25,8 +25,14 @@ mm_status mmi_initials_read(mm_context *ctx, mm_model *m, const mmi_json *doc)
     return MM_OK;
 }
 
+static float beginning(const mm_model *m, const mmi_weight_row *row, float usual)
+{
+    const double own = m->arch->beginning ? m->arch->beginning(m, row->slot) : -1;
+    return own < 0 ? usual : (float)own;
+}
+
 /* Nonzero: every element begins as *out; else they are drawn. */
-static int is_constant(const mm_model *m, const mmi_weight *w, float *out)
+static int is_constant(const mm_model *m, const mmi_weight_row *row, const mmi_weight *w, float *out)
 {
     const struct {
         const char *end;
@@ -46,7 +52,7 @@ static int is_constant(const mm_model *m, const mmi_weight *w, float *out)
         *out = ends[i].value;
         return 1;
     }
-    *out = 1 - m->info.norm_offset;
+    *out = beginning(m, row, 1 - m->info.norm_offset);
     return w->rank == 1 && mmi_text_ends_with(w->name, ".weight"); /* a norm's */
 }
 
@@ -77,13 +83,34 @@ static uint64_t stream_of(const char *name)
     return h;
 }
 
+/* [1, 1 + rows * cols, C], of which the class token's stay 0: sines and cosines of the patch's column, then of its row, in falling frequencies, as the authors of masked
+ * autoencoders have it (arXiv:2111.06377, appendix A.1). */
+static mm_status fill_sines(mm_context *ctx, const mm_model *m, const mmi_weight *w, float *values)
+{
+    const int64_t tokens = w->shape[1], quarter = w->shape[2] / 4, cols = m->info.image_size[1] / m->info.patch;
+
+    if (w->shape[2] % 4) return mmi_fail(ctx, MM_E_FORMAT, "%s: sines of two directions need a width that 4 divides, not %lld", w->name, (long long)w->shape[2]);
+    for (int64_t p = 0; p + 1 < tokens; p++) {
+        float *v = values + (p + 1) * w->shape[2];
+        for (int64_t i = 0; i < quarter; i++) {
+            const double frequency = pow(10000, -(double)i / (double)quarter), x = (double)(p % cols) * frequency, y = (double)(p / cols) * frequency;
+            v[i] = (float)sin(x);
+            v[quarter + i] = (float)cos(x);
+            v[2 * quarter + i] = (float)sin(y);
+            v[3 * quarter + i] = (float)cos(y);
+        }
+    }
+    return mmi_check_cancel(ctx);
+}
+
 mm_status mmi_weight_draw(mm_context *ctx, const mm_model *m, const mmi_weight_row *row, mmi_weight *w, int64_t seed)
 {
-    draw_job j = {mmi_weight_values(w), w->rows * w->cols, (uint64_t)seed, stream_of(w->name), m->initials.range};
+    draw_job j = {mmi_weight_values(w), w->rows * w->cols, (uint64_t)seed, stream_of(w->name), beginning(m, row, m->initials.range)};
     int64_t padding = m->initials.padding;
     float value = 0;
 
-    if (is_constant(m, w, &value)) {
+    if (row->flags & MMI_ROW_SINES) return fill_sines(ctx, m, w, j.values);
+    if (is_constant(m, row, w, &value)) {
         for (size_t i = 0; i < j.count; i++) j.values[i] = value;
         return MM_OK;
     }

@@ -199,6 +199,7 @@ static mm_status next_weight(mm_context *ctx, mm_model *m, const mmi_weight_row 
     if (!w->name) return MM_E_NOMEM;
     w->dtype = dtype;
     w->rank = rank;
+    w->fixed = (row->flags & MMI_ROW_SINES) != 0;
     memcpy(w->shape, shape, sizeof w->shape);
     m->n_weights++;
     return MM_OK;

@@ -7,6 +7,7 @@
 
 #include "audio.h"
 #include "forward.h"
+#include "hash_map.h"
 #include "json.h"
 #include "kernels.h"
 #include "loss_ops.h"
@@ -192,37 +193,77 @@ static int write_labels(evaluation *e, const mm_model *m, mmi_text *out)
     return failed | mmi_text_format(e->ctx, out, "]");
 }
 
-static mm_status write_recall(evaluation *e, mmi_text *out)
+/* What the pairs of a contrast are: equal pictures, by path, and equal texts have the same number. */
+typedef struct {
+    mmi_hash_map known;
+    int64_t *pictures, *texts;
+    size_t count;
+} pairs;
+
+static mm_status note(mm_context *ctx, pairs *p, const char *what, int64_t *number)
+{
+    *number = (int64_t)p->known.count;
+    if (mmi_hash_map_get(&p->known, what, strlen(what), number)) return MM_OK;
+    return mmi_hash_map_put(ctx, &p->known, what, strlen(what), *number, NULL) ? MM_E_NOMEM : MM_OK;
+}
+
+static mm_status note_pair(mm_context *ctx, void *arg, const mmi_record *r, uint64_t epoch, size_t index)
+{
+    pairs *p = arg;
+    const size_t i = p->count++;
+    mm_status st = note(ctx, p, r->image_count ? r->images[0] : r->where, &p->pictures[i]); /* made into an example before, so that it has them */
+    (void)epoch;
+    (void)index;
+
+    return st ? st : note(ctx, p, mmi_example_text(r), &p->texts[i]);
+}
+
+static mm_status write_recalls(evaluation *e, const float *similarities, const pairs *p, mmi_text *out)
 {
     static const size_t ks[] = {1, 5, 10};
     static const char *const ways[] = {"image_to_text", "text_to_image"};
-    const mmi_kernels *k = mmi_kernels_of(e->ctx);
-    const size_t n = e->rows[0];
-    float *similarities;
     char name[48];
     int failed = 0;
 
-    if (!k || e->rows[1] != n) return k ? mmi_fail(e->ctx, MM_E_INTERNAL, "%zu pictures and %zu texts", n, e->rows[1]) : MM_E_NOMEM;
-    similarities = mmi_alloc_array(e->ctx, n, n * sizeof *similarities);
-    if (!similarities) return MM_E_NOMEM;
-    for (size_t i = 0; i < n * n; i++) similarities[i] = k->dot(e->vectors[0] + i / n * e->width, e->vectors[1] + i % n * e->width, e->width);
     for (int way = 0; way < 2; way++)
         for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
             (void)snprintf(name, sizeof name, "%s_recall@%zu", ways[way], ks[i]);
-            failed |= measure(e, out, name, mmi_metric_recall(similarities, n, ks[i], way));
+            failed |= measure(e, out, name, mmi_metric_recall(similarities, p->pictures, p->texts, p->count, ks[i], way));
         }
-    mmi_free(similarities);
     return failed ? MM_E_NOMEM : MM_OK;
 }
 
-static mm_status write(evaluation *e, mmi_text *out)
+static mm_status write_recall(evaluation *e, mmi_data_set *set, mmi_text *out)
+{
+    const mmi_kernels *k = mmi_kernels_of(e->ctx);
+    const size_t n = e->rows[0];
+    float *similarities;
+    pairs p = {0};
+    mm_status st = MM_OK;
+
+    if (!k || e->rows[1] != n) return k ? mmi_fail(e->ctx, MM_E_INTERNAL, "%zu pictures and %zu texts", n, e->rows[1]) : MM_E_NOMEM;
+    similarities = mmi_alloc_array(e->ctx, n, n * sizeof *similarities);
+    p.pictures = mmi_alloc_array(e->ctx, n, sizeof *p.pictures);
+    p.texts = mmi_alloc_array(e->ctx, n, sizeof *p.texts);
+    if (!similarities || !p.pictures || !p.texts) st = MM_E_NOMEM;
+    for (size_t i = 0; i < n && !st; i++) st = mmi_data_set_read(e->ctx, set, i, note_pair, &p);
+    for (size_t i = 0; i < n * n && !st; i++) similarities[i] = k->dot(e->vectors[0] + i / n * e->width, e->vectors[1] + i % n * e->width, e->width);
+    if (!st) st = write_recalls(e, similarities, &p, out);
+    mmi_free(similarities);
+    mmi_free(p.pictures);
+    mmi_free(p.texts);
+    mmi_hash_map_clear(&p.known);
+    return st;
+}
+
+static mm_status write(evaluation *e, mmi_data_set *set, mmi_text *out)
 {
     const double loss = e->counted > 0 ? e->loss / e->counted : (double)NAN;
     int failed = mmi_text_format(e->ctx, out, "\"samples\": %zu", e->samples) | measure(e, out, "loss", loss);
 
     switch (e->task->objective.kind) {
     case MMI_OBJECTIVE_CONTRASTIVE:
-    case MMI_OBJECTIVE_SIGMOID_CONTRASTIVE: return failed ? MM_E_NOMEM : write_recall(e, out);
+    case MMI_OBJECTIVE_SIGMOID_CONTRASTIVE: return failed ? MM_E_NOMEM : write_recall(e, set, out);
     case MMI_OBJECTIVE_MATCHING:
     case MMI_OBJECTIVE_CLASSIFICATION:
         failed |= measure(e, out, "accuracy", mmi_metric_accuracy(e->confusion, e->classes)) | measure(e, out, "macro_f1", mmi_metric_macro_f1(e->confusion, e->classes));
@@ -353,7 +394,7 @@ mm_status mmi_evaluation_run(mm_context *ctx, mmi_step_graphs *graphs, mmi_task_
         mm_tensor_map_destroy(batch);
         if (!st) st = mmi_progress(ctx, "evaluating", (int64_t)i + 1, (int64_t)end);
     }
-    if (!st) st = write(&e, out);
+    if (!st) st = write(&e, data->validation, out);
     if (!st && task->generate) st = write_answers(&e, data, out);
     if (!st && mmi_text_format(ctx, out, "}")) st = MM_E_NOMEM;
     mmi_free(e.confusion);

@@ -9,7 +9,7 @@
 /* Append the task's measures as a JSON object to `out`: "loss" (mean over what counted) and "samples", and
  *   of token objectives            "perplexity", "token_accuracy", "accuracy" (all tokens of an answer the likeliest, as greedy search writes them)
  *   of classification, matching    "accuracy", "macro_f1", "confusion" [classes][classes] (at most 64 of them), "labels"
- *   of contrast                    "image_to_text_recall@k" and "text_to_image_recall@k" over all examples, k = 1, 5, 10
+ *   of contrast                    "image_to_text_recall@k" and "text_to_image_recall@k" over all examples, k = 1, 5, 10: a pair with the same picture or text counts as right
  *   of regression                  "squared_error", "r2"
  *   of preference optimization     "accuracy": the chosen answer gained more over the reference than the rejected
  *   with the task's "generate"     "exact_match" and "word_error_rate" of answers that the model wrote, "generated" of them

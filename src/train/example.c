@@ -480,11 +480,13 @@ static mm_status spans(mm_context *ctx, mmi_example_maker *m, const mmi_record *
     return st;
 }
 
+const char *mmi_example_text(const mmi_record *r) { return r->caption ? r->caption : r->text ? r->text : r->question; }
+
 /* A text that a tower reads: of a pair, of a class, of a number. */
 static mm_status tower_text(mm_context *ctx, mmi_example_maker *m, const mmi_record *r, mmi_example *e)
 {
     const mm_model *model = m->model;
-    const char *text = r->caption ? r->caption : r->text ? r->text : r->question;
+    const char *text = mmi_example_text(r);
     const int32_t pad = mmi_tokenizer_special(model->tokenizer, MMI_SPECIAL_PAD);
 
     if (!text) return missing(ctx, r, "text");

@@ -53,6 +53,9 @@ void mmi_example_maker_clear(mmi_example_maker *m);
 mm_status mmi_example_make(mm_context *ctx, mmi_example_maker *m, const mmi_record *record, uint64_t epoch, size_t index, mmi_example *out);
 void mmi_example_clear(mmi_example *e);
 
+/* The text that a record pairs with its picture; NULL: none. */
+const char *mmi_example_text(const mmi_record *record);
+
 /* The most tokens of a sequence: the task's max_tokens, and no more than the model has positions for. */
 size_t mmi_example_most_tokens(const mmi_example_maker *m);
 

@@ -15,13 +15,12 @@ size_t mmi_metric_best(const float *scores, size_t classes)
     return best;
 }
 
-/* How many of n values, `stride` apart, are not smaller than the one at `at`, but itself. One that is no number is beaten by all. */
-static size_t beaten_by(const float *values, size_t n, size_t stride, size_t at)
+/* How many of n values are not smaller than the one at `at`, but itself. One that is no number is beaten by all. */
+static size_t beaten_by(const float *values, size_t n, size_t at)
 {
-    const float own = values[at * stride];
     size_t count = 0;
 
-    for (size_t i = 0; i < n; i++) count += i != at && !(values[i * stride] < own);
+    for (size_t i = 0; i < n; i++) count += i != at && !(values[i] < values[at]);
     return count;
 }
 
@@ -39,7 +38,7 @@ size_t mmi_metric_hits(const float *scores, const int32_t *labels, size_t n, siz
     size_t hits = 0;
 
     for (size_t i = 0; i < n; i++, scores += classes)
-        if (labels[i] >= 0 && (size_t)labels[i] < classes) hits += beaten_by(scores, classes, 1, (size_t)labels[i]) < k;
+        if (labels[i] >= 0 && (size_t)labels[i] < classes) hits += beaten_by(scores, classes, (size_t)labels[i]) < k;
     return hits;
 }
 
@@ -76,11 +75,20 @@ double mmi_metric_macro_f1(const int64_t *counts, size_t classes)
 
 double mmi_metric_perplexity(double sum, size_t tokens) { return tokens ? exp(sum / (double)tokens) : INFINITY; }
 
-double mmi_metric_recall(const float *similarities, size_t n, size_t k, int across)
+double mmi_metric_recall(const float *similarities, const int64_t *pictures, const int64_t *texts, size_t n, size_t k, int across)
 {
     size_t hits = 0;
 
-    for (size_t i = 0; i < n; i++) hits += (across ? beaten_by(similarities + i, n, n, i) : beaten_by(similarities + i * n, n, 1, i)) < k;
+    for (size_t i = 0; i < n; i++) {
+        const float *to = similarities + (across ? i : i * n);
+        const size_t stride = across ? n : 1;
+        float best = NAN;
+        size_t before = 0;
+        for (size_t j = 0; j < n; j++)
+            if ((pictures[j] == pictures[i] || texts[j] == texts[i]) && !(to[j * stride] <= best) && !isnan(to[j * stride])) best = to[j * stride];
+        for (size_t j = 0; j < n; j++) before += pictures[j] != pictures[i] && texts[j] != texts[i] && !(to[j * stride] < best);
+        hits += before < k;
+    }
     return n ? (double)hits / (double)n : 0;
 }
 

@@ -30,9 +30,10 @@ double mmi_metric_macro_f1(const int64_t *counts, size_t classes);
 /* exp of the mean of `tokens` negative log-likelihoods (nats) with this sum; infinity for none. */
 double mmi_metric_perplexity(double sum, size_t tokens);
 
-/* Retrieval. Similarities [n, n]: row i's only right answer is column i. The share of rows (columns with `across` 0 of rows to columns, 1 of
- * columns to rows) whose right answer is among the k most similar. A tie counts against. */
-double mmi_metric_recall(const float *similarities, size_t n, size_t k, int across);
+/* Retrieval. Similarities [n, n] of n pictures (rows) and n texts; what each pair's picture and text are, as numbers that are equal where those are. Pair j is a right answer
+ * to a half of pair i where they have the same picture or the same text. The share of pictures whose k most similar texts have a right one among them, with `across` of texts
+ * and pictures. A wrong answer that is as similar as the best right one stands before it. */
+double mmi_metric_recall(const float *similarities, const int64_t *pictures, const int64_t *texts, size_t n, size_t k, int across);
 
 /* Regression: 1 - sum (y - x)^2 / sum (y - mean y)^2 of n pairs of guess x and truth y. Where all truths are equal 1 when all guesses are right, else 0, as sklearn's
  * r2_score; 0 for n 0. And the mean of (y - x)^2. */

@@ -139,12 +139,16 @@ static mmi_value denoising(mmi_io *io)
     return squares(g, output(io, "logits"), x, 0);
 }
 
-/* The frozen model beside io's, on the same inputs; its outputs stay in `other`. */
+/* The frozen model beside io's, on the same inputs and without dropout; its outputs stay in `other`. */
 static void build_other(mmi_io *io, mmi_io *other, const mm_model *model, const char *const *wanted)
 {
+    const mmi_dropout_rates dropout = io->g->dropout;
+
+    io->g->dropout = (mmi_dropout_rates){0, 0};
     *other = (mmi_io){.g = io->g, .model = model, .inner = 1, .counted = io->counted, .wanted = wanted};
     for (size_t i = 0; i < io->n_inputs; i++) mmi_io_give(other, io->inputs[i].name, io->inputs[i].value);
     mmi_io_build(other);
+    io->g->dropout = dropout;
 }
 
 static mmi_value other_logits(mmi_io *io, mmi_io *other)

@@ -34,14 +34,15 @@ static mm_status collect(mm_context *ctx, mm_model *m, weight_list *list)
 }
 
 /* What the patterns of the configuration set, for each name. */
-static mm_status apply_groups(mm_context *ctx, const mmi_train_config *c, const char *const *names, size_t n, size_t n_own, mmi_param_settings *settings)
+static mm_status apply_groups(mm_context *ctx, const mmi_train_config *c, const weight_list *all, const char *const *names, size_t n_own, mmi_param_settings *settings)
 {
     mmi_param_group *groups = mmi_alloc_array(ctx, c->n_groups + 2, sizeof *groups);
+    const size_t n = all->count;
     size_t count = 0;
     mm_status st;
 
     if (!groups) return MM_E_NOMEM;
-    for (size_t i = 0; i < n; i++) settings[i] = (mmi_param_settings){1, c->weight_decay, i < n_own && (c->n_train_only || c->lora)};
+    for (size_t i = 0; i < n; i++) settings[i] = (mmi_param_settings){1, c->weight_decay, all->items[i]->fixed || (i < n_own && (c->n_train_only || c->lora))};
     if (c->n_train_only) groups[count++] = (mmi_param_group){(const char *const *)c->train_only, c->n_train_only, NAN, NAN, 0};
     if (c->n_freeze) groups[count++] = (mmi_param_group){(const char *const *)c->freeze, c->n_freeze, NAN, NAN, 1};
     for (size_t i = 0; i < c->n_groups; i++) {
@@ -123,7 +124,7 @@ mm_status mmi_parameters_choose(mm_context *ctx, mm_model *model, mmi_weight *co
     settings = mmi_alloc_array(ctx, all.count, sizeof *settings);
     st = names && settings ? MM_OK : MM_E_NOMEM;
     for (size_t i = 0; i < all.count && !st; i++) names[i] = all.items[i]->name;
-    if (!st) st = apply_groups(ctx, config, names, all.count, n_own, settings);
+    if (!st) st = apply_groups(ctx, config, &all, names, n_own, settings);
     if (!st) st = take(ctx, &all, settings, config, out);
     if (!st) mark_changed(model);
 cleanup:

@@ -59,6 +59,7 @@ static mm_status build(mm_context *ctx, const mmi_step_graphs *s, const mmi_obje
     e->trains = trains;
     e->scale = scale;
     io->g->trains = trains;
+    io->g->dropout = s->dropout;
     io->segments = mmi_io_input(io, "segments");
     e->loss = mmi_objective_loss(io, spec, trains ? NULL : &e->compared);
     if (trains) mmi_graph_gradients(io->g, e->loss, scale, s->recompute);
@@ -80,6 +81,7 @@ static mmi_step_graph *oldest(mmi_step_graphs *s)
 mm_status mmi_step_graph_run(mm_context *ctx, mmi_step_graphs *s, const mmi_objective_spec *spec, const mm_tensor_map *batch, int trains, float scale,
                              mmi_step_result *out)
 {
+    const mmi_run_values values = {.dropout_key = s->dropout_key};
     mmi_step_graph *e = NULL;
     mm_status st;
 
@@ -94,7 +96,7 @@ mm_status mmi_step_graph_run(mm_context *ctx, mmi_step_graphs *s, const mmi_obje
         st = build(ctx, s, spec, batch, trains, scale, e);
         if (!st) mmi_graph_use_memory(e->feed.io.g, &s->memory);
     }
-    if (!st) st = mmi_graph_run(e->feed.io.g, NULL);
+    if (!st) st = mmi_graph_run(e->feed.io.g, &values);
     if (st) {
         drop(e); /* its inputs may be half filled */
         return st;

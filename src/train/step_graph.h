@@ -17,10 +17,12 @@ typedef struct {
     uint64_t used;
 } mmi_step_graph;
 
-/* Starts as all zeros, but for model and recompute; clear frees it. */
+/* Starts as all zeros, but for the model and how it trains; clear frees it. */
 typedef struct {
     const mm_model *model; /* borrowed */
     int recompute;         /* activations within blocks are not kept */
+    mmi_dropout_rates dropout; /* of what trains */
+    uint64_t dropout_key;  /* of the next run */
     mmi_step_graph graphs[MMI_STEP_GRAPHS];
     mmi_graph_memory memory;
     uint64_t uses;

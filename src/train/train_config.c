@@ -9,6 +9,8 @@
 
 enum { MAX_BYTES = 4 << 20 };
 
+#define MOST_DROPOUT 0.999 /* what stays is divided by the rest */
+
 typedef struct {
     mm_context *ctx;
     mmi_train_config *c;
@@ -123,7 +125,7 @@ static mm_status read_model(const reader *r, const mmi_json_node *root)
 
 static mm_status read_lora(const reader *r, const mmi_json_node *root)
 {
-    static const char *const keys[] = {"r", "alpha", "target_modules", "use_rslora", NULL};
+    static const char *const keys[] = {"r", "alpha", "dropout", "target_modules", "use_rslora", NULL};
     mmi_train_config *c = r->c;
     const mmi_json_node *lora;
 
@@ -135,6 +137,7 @@ static mm_status read_lora(const reader *r, const mmi_json_node *root)
     TRY(integer(r, lora, "r", 1, 4096, &c->lora_rank));
     c->lora_alpha = (double)c->lora_rank;
     TRY(number(r, lora, "alpha", 0, 1e6, &c->lora_alpha));
+    TRY(number(r, lora, "dropout", 0, MOST_DROPOUT, &c->lora_dropout));
     TRY(mmi_json_bool(r->ctx, r->doc, lora, "use_rslora", 0, &c->lora_rank_stabilized));
     TRY(strings(r, lora, "target_modules", &c->lora_targets, &c->n_lora_targets));
     c->lora_expression = mmi_json_kind_of(mmi_json_get(lora, "target_modules")) == MMI_JSON_STRING && strcmp(c->lora_targets[0], "all-linear") != 0;
@@ -315,7 +318,7 @@ static mm_status read_tasks(const reader *r, const mmi_json_node *root)
 
 static mm_status read_run(const reader *r, const mmi_json_node *root)
 {
-    static const char *const keys[] = {"output", "seed", "steps", "epochs", "batch_size", "accumulate", "clip_norm", "master", "checkpoint_activations", "model",
+    static const char *const keys[] = {"output", "seed", "steps", "epochs", "batch_size", "accumulate", "clip_norm", "master", "checkpoint_activations", "dropout", "model",
                                        "freeze", "train_only", "lora", "sharing_penalty", "tasks", "optimizer", "schedule", "log_every", "evaluate_every",
                                        "evaluate_batches", "save_every", "save_as", "keep", "prefetch", NULL};
     mmi_train_config *c = r->c;
@@ -338,6 +341,7 @@ static mm_status read_run(const reader *r, const mmi_json_node *root)
         return mmi_fail(r->ctx, MM_E_FORMAT, "%s: master \"%.40s\" is neither f32 nor bf16", mmi_json_name(r->doc), master);
     if (master && *master == 'b') c->master = MM_DTYPE_BF16;
     TRY(mmi_json_bool(r->ctx, r->doc, root, "checkpoint_activations", 0, &c->recompute));
+    TRY(number(r, root, "dropout", 0, MOST_DROPOUT, &c->dropout));
     TRY(strings(r, root, "freeze", &c->freeze, &c->n_freeze));
     TRY(strings(r, root, "train_only", &c->train_only, &c->n_train_only));
     TRY(number(r, root, "sharing_penalty", 0, 1e6, &c->sharing_penalty));

@@ -49,6 +49,7 @@ typedef struct {
     double clip_norm;      /* 0: none */
     int32_t master;        /* MM_DTYPE_F32 or BF16 */
     int recompute;         /* activation checkpointing */
+    double dropout;        /* of the blocks, while they train */
     int64_t prefetch; /* batches that are prepared ahead; 0: each when it is its turn, without a thread */
 
     char *from;            /* a model to go on from; NULL: config */
@@ -63,6 +64,7 @@ typedef struct {
     int64_t lora_rank;
     double lora_alpha;
     int lora_rank_stabilized;
+    double lora_dropout;   /* of what the adapter reads */
     char **lora_targets;
     size_t n_lora_targets;
     int lora_expression; /* the only one is a regular expression */

@@ -14,8 +14,11 @@
 #include "gradient_norm.h"
 #include "json.h"
 #include "model_save.h"
+#include "random.h"
 #include "run_model.h"
 #include "size.h"
+
+enum { DROPOUT_STREAM = 0x64726f70 }; /* of the seed's numbers, apart from what else is drawn for the run */
 
 #define TRY(call) \
     do { \
@@ -37,7 +40,7 @@ static mm_status add_adapter(mm_trainer *t)
     static const char *const all[] = {"all-linear"};
     const mmi_train_config *c = &t->config;
     const mmi_adapter_spec spec = {c->n_lora_targets ? (const char *const *)c->lora_targets : all, c->n_lora_targets ? c->n_lora_targets : 1, c->lora_expression,
-                                   c->lora_rank, c->lora_alpha, c->lora_rank_stabilized};
+                                   c->lora_rank, c->lora_alpha, c->lora_rank_stabilized, c->lora_dropout};
     mm_model *adapted = NULL;
 
     TRY(mmi_adapter_create(t->ctx, t->model, &spec, c->seed, &adapted));
@@ -121,6 +124,7 @@ static mm_status begin(mm_trainer *t, const char *path)
     TRY(open_tasks(t));
     t->graphs.model = t->model;
     t->graphs.recompute = t->config.recompute;
+    t->graphs.dropout = (mmi_dropout_rates){(float)t->config.dropout, (float)t->config.lora_dropout};
     t->report.loss = t->report.gradient_norm = NAN;
     t->stage = MMI_STEP_DONE;
     t->steps = t->config.schedule.total_steps = steps_of(t);
@@ -248,7 +252,8 @@ static void tie_trunks(mm_trainer *t)
     if (pull > 0) mmi_composite_ties(t->model, tie, &pull);
 }
 
-static mm_status run_batch(mm_trainer *t, mmi_step_report *r)
+/* Batch `i` of the step. */
+static mm_status run_batch(mm_trainer *t, int64_t i, mmi_step_report *r)
 {
     void *taken = NULL;
     mmi_step_result result;
@@ -259,6 +264,7 @@ static mm_status run_batch(mm_trainer *t, mmi_step_report *r)
     if (st) return st;
     b = taken;
     task = &t->config.tasks[b->task];
+    t->graphs.dropout_key = mmi_random_at(t->config.seed, DROPOUT_STREAM, t->step * (uint64_t)t->config.accumulate + (uint64_t)i);
     st = mmi_step_graph_run(t->ctx, &t->graphs, &task->objective, b->inputs, 1, (float)task->weight, &result);
     if (!st && !isfinite(result.loss))
         st = mmi_fail(t->ctx, MM_E_OVERFLOW, "step %llu: the loss of task %s is %g", (unsigned long long)t->step + 1, task->name, (double)result.loss);
@@ -280,7 +286,7 @@ static mm_status step(mm_trainer *t)
     mm_status st = MM_OK;
 
     mmi_parameters_zero_gradients(&t->parameters);
-    for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t, &r);
+    for (int64_t i = 0; i < t->config.accumulate && !st; i++) st = run_batch(t, i, &r);
     if (!st) tie_trunks(t);
     if (!st) st = mmi_gradient_norm(t->ctx, t->parameters.list, t->parameters.count, each, t->step + 1, &r.gradient_norm);
     if (!st) {

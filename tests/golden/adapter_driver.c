@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 {
     mm_context *ctx = NULL;
     mm_model *base = NULL, *m = NULL;
-    mmi_adapter_spec spec = {(const char *const *)argv + 4, (size_t)argc - 4, argc > 3 && !strcmp(argv[3], "expression"), 4, 8, 0};
+    mmi_adapter_spec spec = {(const char *const *)argv + 4, (size_t)argc - 4, argc > 3 && !strcmp(argv[3], "expression"), 4, 8, 0, 0};
 
     if (argc < 5 || mm_context_create(NULL, &ctx)) return 2;
     if (mmi_model_open(ctx, argv[1], &base) || mmi_adapter_create(ctx, base, &spec, 1, &m)) {

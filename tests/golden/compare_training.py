@@ -238,7 +238,7 @@ def mae(folder, data):
         noise = [[(random_at(k, 0, i) >> 40) * 2.0**-24 for i in range((SIDE // PATCH) ** 2)] for k in keys]
         return dict(pixel_values=pixels(at, [e for e, *_ in batch]), noise=torch.tensor(noise))
 
-    return model, {"task": {"objective": "mae"}, "freeze": ["*position_embeddings", "*decoder_pos_embed"]}, inputs  # sines, which transformers does not train
+    return model, {"task": {"objective": "mae"}}, inputs
 
 
 CASES = {"vit": vit, "gpt2": gpt2, "clip": clip, "llava": llava, "lora": lora, "bert": bert, "mae": mae}

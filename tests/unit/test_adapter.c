@@ -199,7 +199,7 @@ static void test_goldens(void **state)
     assert_true(n >= 13);
 }
 
-static mmi_adapter_spec spec_of(const char *const *targets, size_t n) { return (mmi_adapter_spec){targets, n, 0, 2, 4, 0}; }
+static mmi_adapter_spec spec_of(const char *const *targets, size_t n) { return (mmi_adapter_spec){targets, n, 0, 2, 4, 0, 0}; }
 
 static mm_model *create(mm_context *ctx, mm_model *base, mmi_adapter_spec spec, uint64_t seed)
 {
@@ -252,7 +252,7 @@ static void test_create(void **state)
     char golden[128];
 
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        mmi_adapter_spec spec = {cases[c].targets, cases[c].n, cases[c].expression, cases[c].rank, 5, c % 2};
+        mmi_adapter_spec spec = {cases[c].targets, cases[c].n, cases[c].expression, cases[c].rank, 5, c % 2, 0};
         mm_model *base = open_model(ctx, cases[c].model), *m = create(ctx, base, spec, 7), *other = create(ctx, base, spec, 8), *read;
         const mmi_weight *a = &m->adapter->pairs[0].a;
         mm_tensor_map *in;
@@ -526,7 +526,7 @@ static mm_status open_merge_save(mm_context *ctx, const char *path)
 static mm_status create_all(mm_context *ctx, const char *path)
 {
     static const char *const targets[] = {".*\\.(q_proj|linear_1)"};
-    mmi_adapter_spec spec = {targets, 1, 1, 2, 4, 0};
+    mmi_adapter_spec spec = {targets, 1, 1, 2, 4, 0, 0};
     mm_model *m = NULL;
     mm_status st = mmi_adapter_create(ctx, oom_base, &spec, 1, &m);
     (void)path;

@@ -14,6 +14,7 @@
 
 #include "attention_op.h"
 #include "contrast_ops.h"
+#include "dropout_op.h"
 #include "grad.h"
 #include "graph.h"
 #include "index_ops.h"
@@ -101,6 +102,12 @@ static mmi_value b_adapted(mmi_graph *g, const mmi_value *x) /* low-rank terms b
     w->lora_scale = 1.5f;
     return mmi_linear_parts(g, x[0], weights, biases, 2, MMI_ACT_SILU);
 }
+static mmi_value b_adapted_dropout(mmi_graph *g, const mmi_value *x) /* what the terms read is dropped, and nothing else */
+{
+    g->dropout.adapters = 0.5f;
+    return b_adapted(g, x);
+}
+static mmi_value b_dropout(mmi_graph *g, const mmi_value *x) { return mmi_dropout(g, mmi_transpose(g, mmi_dropout(g, x[0], 0.25f)), 0.6f); }
 static uint16_t halves[70][5];
 static const mmi_weight frozen = {.name = (char *)(uintptr_t) "frozen", .dtype = MM_DTYPE_F16, .rank = 2, .shape = {70, 5}, .rows = 70, .cols = 5, .data = halves};
 static mmi_value b_frozen(mmi_graph *g, const mmi_value *x) /* a weight that is decoded, in more than one piece */
@@ -242,6 +249,8 @@ static const op_case cases[] = {
     {"linear then gelu", {{3, {2, 3, 5}}, {2, {4, 5}}, {1, {4}}}, 6, b_linear_gelu, 0},
     {"linear, two weights", {{2, {3, 5}}, {2, {4, 5}}, {2, {2, 5}}, {1, {2}}}, 14, b_linear_parts, 0},
     {"linear with an adapter", {{2, {3, 5}}, {2, {4, 5}}, {2, {3, 5}}, {2, {2, 5}}, {2, {4, 2}}, {1, {4}}}, 62, b_adapted, 0},
+    {"linear with adapter dropout", {{2, {3, 5}}, {2, {4, 5}}, {2, {3, 5}}, {2, {2, 5}}, {2, {4, 2}}, {1, {4}}}, 62, b_adapted_dropout, 0},
+    {"dropout, twice", {{3, {2, 7, 5}}}, 0, b_dropout, 0},
     {"linear, frozen halves", {{2, {6, 5}}}, 0, b_frozen, 0},
     {"many rows", {{3, {2, 1, 12}}, {2, {24, 12}}, {1, {24}}, {1, {24}}, {1, {24}}, {2, {5, 24}}}, 62, b_many_rows, 0.04},
     {"add", {{3, {2, 3, 4}}, {3, {2, 3, 4}}}, 0, b_add, 0},

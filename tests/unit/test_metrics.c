@@ -61,14 +61,29 @@ static void numbers(void **state)
 static void recalls(void **state)
 {
     const float s[] = {9, 1, 1, /**/ 8, 5, 7, /**/ 1, 2, 2};
+    const int64_t apart[] = {0, 1, 2}, same[] = {4, 5, 5}, all[] = {0, 0, 0}, pictures[] = {0, 0, 1, 2}, texts[] = {0, 1, 2, 2};
+    const float four[] = {1, 9, 8, 8, /**/ 1, 1, 5, 1, /**/ 2, 2, 3, 7, /**/ NAN, 1, 1, 0};
     (void)state;
 
-    near(mmi_metric_recall(s, 3, 1, 0), 1.0 / 3); /* row 2 ties */
-    near(mmi_metric_recall(s, 3, 2, 0), 2.0 / 3);
-    near(mmi_metric_recall(s, 3, 3, 0), 1);
-    near(mmi_metric_recall(s, 3, 1, 1), 2.0 / 3); /* columns 0 and 1 */
-    near(mmi_metric_recall(s, 3, 2, 1), 1);
-    near(mmi_metric_recall(s, 0, 1, 1), 0);
+    near(mmi_metric_recall(s, apart, apart, 3, 1, 0), 1.0 / 3); /* row 2 ties */
+    near(mmi_metric_recall(s, apart, apart, 3, 2, 0), 2.0 / 3);
+    near(mmi_metric_recall(s, apart, apart, 3, 3, 0), 1);
+    near(mmi_metric_recall(s, apart, apart, 3, 1, 1), 2.0 / 3); /* columns 0 and 1 */
+    near(mmi_metric_recall(s, apart, apart, 3, 2, 1), 1);
+    near(mmi_metric_recall(s, apart, apart, 0, 1, 1), 0);
+    /* Texts 1 and 2 are the same: either is right to pictures 1 and 2. */
+    near(mmi_metric_recall(s, apart, same, 3, 1, 0), 2.0 / 3); /* row 1 has text 0 before them */
+    near(mmi_metric_recall(s, apart, same, 3, 2, 0), 1);
+    near(mmi_metric_recall(s, apart, same, 3, 1, 1), 1);
+    near(mmi_metric_recall(s, apart, all, 3, 1, 0), 1);
+    near(mmi_metric_recall(s, all, apart, 3, 1, 1), 1);
+    /* Pairs 0 and 1 have a picture, 2 and 3 a text in common. */
+    near(mmi_metric_recall(four, pictures, texts, 4, 1, 0), 0.5); /* rows 0 and 2; of row 1 a wrong one is better and another ties, of row 3 one ties and one is no number */
+    near(mmi_metric_recall(four, pictures, texts, 4, 2, 0), 0.5);
+    near(mmi_metric_recall(four, pictures, texts, 4, 3, 0), 1);
+    near(mmi_metric_recall(four, pictures, texts, 4, 1, 1), 0.25); /* column 1 by picture 0 */
+    near(mmi_metric_recall(four, pictures, texts, 4, 2, 1), 0.5);
+    near(mmi_metric_recall(four, pictures, texts, 4, 3, 1), 1);
 }
 
 static void answers(void **state)

@@ -423,6 +423,24 @@ static void test_published_beginnings(void **state)
         {"bart", "final_logits_bias", 0},
         {"siglip_vision", "head.attention.in_proj_bias", 0},
     };
+    const struct { /* of factor 1: T5PreTrainedModel._init_weights */
+        const char *weight;
+        double deviation;
+    } t5[] = {
+        {"shared.weight", 1},
+        {"lm_head.weight", 1},
+        {"encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 1 / sqrt(64)},
+        {"decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 1 / sqrt(64)},
+        {"encoder.block.0.layer.0.SelfAttention.q.weight", 1 / sqrt(64 * 9)},
+        {"decoder.block.0.layer.0.SelfAttention.k.weight", 1 / sqrt(64)},
+        {"decoder.block.0.layer.0.SelfAttention.o.weight", 1 / sqrt(5 * 9)},
+        {"decoder.block.0.layer.1.EncDecAttention.q.weight", 1 / sqrt(64 * 9)},
+        {"decoder.block.0.layer.1.EncDecAttention.v.weight", 1 / sqrt(64)},
+        {"decoder.block.0.layer.1.EncDecAttention.o.weight", 1 / sqrt(5 * 9)},
+        {"encoder.block.0.layer.1.DenseReluDense.wi_0.weight", 1 / sqrt(64)},
+        {"decoder.block.0.layer.2.DenseReluDense.wi_1.weight", 1 / sqrt(64)},
+        {"decoder.block.0.layer.2.DenseReluDense.wo.weight", 1 / sqrt(200)},
+    };
     mm_context *ctx = begin();
     mm_model *m;
     (void)state;
@@ -432,10 +450,56 @@ static void test_published_beginnings(void **state)
         assert_constant(m, cases[i].weight, cases[i].value);
         mm_model_release(m);
     }
+    m = create(ctx, "{\"architectures\": [\"T5ForConditionalGeneration\"], \"vocab_size\": 500, \"d_model\": 64, \"d_kv\": 9, \"num_heads\": 5, \"d_ff\": 200, \"num_layers\": 1,"
+                    " \"feed_forward_proj\": \"gated-gelu\", \"tie_word_embeddings\": false, \"initializer_factor\": 0.5}", 1);
+    for (size_t i = 0; i < sizeof t5 / sizeof *t5; i++) {
+        const mmi_weight *w = weight_of(m, t5[i].weight);
+        assert_normal(values_of(m, t5[i].weight), w->rows * w->cols, 0.5 * t5[i].deviation);
+    }
+    assert_constant(m, "encoder.final_layer_norm.weight", 0.5f);
+    assert_constant(m, "decoder.block.0.layer.1.layer_norm.weight", 0.5f);
+    mm_model_release(m);
     m = create(ctx, "{\"architectures\": [\"Dinov2Model\"], \"hidden_size\": 24, \"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"mlp_ratio\": 2,"
                     " \"image_size\": 28, \"patch_size\": 7, \"layerscale_value\": 0.25}", 1);
     assert_constant(m, "encoder.layer.0.layer_scale1.lambda1", 0.25f);
     mm_model_release(m);
+    mm_context_destroy(ctx);
+}
+
+/* The positions of masked autoencoders, by the formula of He et al.: the first half of a row is of the column, the second of the row of the grid, each sines then cosines. */
+static void test_sines(void **state)
+{
+    static const struct {
+        const char *name;
+        int width;
+    } tables[] = {{"vit.embeddings.position_embeddings", 24}, {"decoder.decoder_pos_embed", 12}};
+    static const char config[] = "{\"architectures\": [\"ViTMAEForPreTraining\"], \"hidden_size\": 24, \"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"intermediate_size\": 8,"
+                                 " \"image_size\": [8, 12], \"patch_size\": 4, \"decoder_hidden_size\": %d, \"decoder_num_hidden_layers\": 1, \"decoder_num_attention_heads\": 2,"
+                                 " \"decoder_intermediate_size\": 8}";
+    mm_context *ctx = begin();
+    char text[512];
+    mm_model *m = NULL;
+    (void)state;
+
+    (void)snprintf(text, sizeof text, config, 12);
+    m = create(ctx, text, 1);
+    assert_normal(values_of(m, "vit.embeddings.patch_embeddings.projection.weight"), 24 * 48, sqrt(2.0 / (24 + 48))); /* as strong as positions: Glorot */
+    assert_normal(values_of(m, "decoder.decoder_embed.weight"), 12 * 24, 0.02);
+    for (size_t t = 0; t < 2; t++) {
+        const int C = tables[t].width;
+        const float *p = values_of(m, tables[t].name);
+        for (int c = 0; c < C; c++) assert_true(p[c] == 0); /* the class token's */
+        for (int at = 0; at < 2 * 3 * C; at++) {
+            const int c = at % C, place = at / C, quarter = C / 4;
+            const double angle = (c < C / 2 ? place % 3 : place / 3) / pow(10000, (double)(c % quarter) / quarter);
+            const double want = c / quarter % 2 ? cos(angle) : sin(angle);
+            if (fabs((double)p[C + at] - want) > 1e-7) fail_msg("%s, place %d, column %d: %g, expected %g", tables[t].name, place, c, (double)p[C + at], want);
+        }
+    }
+    mm_model_release(m);
+    (void)snprintf(text, sizeof text, config, 10);
+    assert_int_equal(mm_model_create(ctx, text, 1, &m), MM_E_FORMAT);
+    assert_non_null(strstr(mm_context_error(ctx), "decoder_pos_embed"));
     mm_context_destroy(ctx);
 }
 
@@ -840,6 +904,7 @@ int main(void)
         cmocka_unit_test(test_save_opened),
         cmocka_unit_test(test_draws),
         cmocka_unit_test(test_published_beginnings),
+        cmocka_unit_test(test_sines),
         cmocka_unit_test(test_weights_back),
         cmocka_unit_test(test_quantized),
         cmocka_unit_test(test_weights_that_do_not_fit),

@@ -64,7 +64,8 @@ static void check_case(mm_context *ctx, const objective_case *c, int recompute)
     mmi_objective_spec spec = c->spec;
     mm_tensor_map *batch = read_batch(ctx, c->name, &loss, &norm);
     mm_model *model = NULL, *other = c->other ? open_golden(ctx, c->other) : NULL;
-    const mmi_train_config config = {.master = MM_DTYPE_F32};
+    char every[] = "*", *all[] = {every}; /* positions of a masked autoencoder too, as the golden has it */
+    const mmi_train_config config = {.master = MM_DTYPE_F32, .train_only = all, .n_train_only = 1};
     mmi_parameters parameters = {0};
     mmi_step_graphs graphs = {.recompute = recompute};
     mmi_step_result r;

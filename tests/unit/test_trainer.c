@@ -295,6 +295,8 @@ static const resumption resumptions[] = {
      "{\"name\": \"again\", \"objective\": \"causal_lm\", \"ratio\": 0.4, \"pack\": true, \"data\": {\"train\": \"texts.jsonl\", \"validation_split\": 0.3}}]", {2, 1, 2}},
     {"bf16", "\"master\": \"bf16\", \"model\": " WORDS ", " TEXTS, {2, 1, 2}},
     {"lora", "\"lora\": {\"r\": 2, \"alpha\": 4}, \"train_only\": [\"*norm.weight\"], \"model\": " WORDS ", " TEXTS, {1, 2, 1}},
+    {"dropout", "\"dropout\": 0.3, \"accumulate\": 2, \"lora\": {\"r\": 2, \"dropout\": 0.5}, \"train_only\": [\"*embed*\"], \"checkpoint_activations\": true, "
+     "\"model\": " WORDS ", " TEXTS, {3, 1, 2}},
     {"frozen", "\"freeze\": [\"*embed*\", \"*layers.0*\"], \"model\": " WORDS ", " TEXTS, {1, 2, 1}},
     {"pictures", "\"model\": " VIT ", \"tasks\": [{\"objective\": \"classification\", \"data\": {\"train\": \"pictures.jsonl\", \"validation_split\": 0.2, "
      "\"augment\": {\"flip\": 0.5, \"color\": {\"brightness\": 0.3}}}}]", {3, 1, 2}},
@@ -360,6 +362,103 @@ static void test_resume(void **state)
         assert_same_log(ctx, r->name);
         free(want);
         free(have);
+    }
+    mm_context_destroy(ctx);
+}
+
+/* Dropout. */
+
+/* The weights after 8 steps; the evaluation before them is the same as without dropout, whose is in *json unless that is NULL. */
+static unsigned char *dropped(mm_context *ctx, const char *name, const char *more, char **json, size_t *bytes)
+{
+    char config[2048], *text = NULL;
+    unsigned char *weights;
+    mm_trainer *t;
+
+    (void)snprintf(config, sizeof config, "\"seed\": 7, \"steps\": 8, \"batch_size\": 4, %s, \"model\": " WORDS ", \"tasks\": [{\"objective\": \"causal_lm\", " SENTENCES "}]", more);
+    t = trainer_of(ctx, name, config);
+    ok(ctx, mm_trainer_evaluate(t, &text));
+    if (*json) assert_string_equal(text, *json);
+    else *json = mmi_strdup(ctx, text);
+    mm_text_free(text);
+    ok(ctx, mm_trainer_run(t, 0, NULL, NULL));
+    weights = weights_of(t, bytes);
+    mm_trainer_destroy(t);
+    return weights;
+}
+
+static void test_dropout(void **state)
+{
+    mm_context *ctx = context_of(2);
+    unsigned char *none, *kept, *again, *lora, *lora_dropped;
+    mmi_graph *g;
+    mm_trainer *t;
+    char *json = NULL, *lora_json = NULL, *text;
+    size_t bytes, n;
+    (void)state;
+
+    write_texts();
+    none = dropped(ctx, "none", "\"dropout\": 0", &json, &bytes);
+    kept = dropped(ctx, "kept", "\"dropout\": 0.2", &json, &bytes);
+    again = dropped(ctx, "again", "\"dropout\": 0.2, \"checkpoint_activations\": true", &json, &n); /* blocks are computed again with what was dropped in them */
+    assert_int_equal(n, bytes);
+    assert_memory_equal(kept, again, bytes);
+    assert_memory_not_equal(kept, none, bytes);
+    lora = dropped(ctx, "lora", "\"lora\": {\"r\": 2}", &lora_json, &bytes);
+    lora_dropped = dropped(ctx, "lora_dropped", "\"lora\": {\"r\": 2, \"dropout\": 0.25}", &lora_json, &n);
+    assert_int_equal(n, bytes);
+    assert_memory_not_equal(lora, lora_dropped, bytes);
+    text = read_text(ctx, "lora_dropped/adapter_config.json");
+    assert_non_null(strstr(text, "\"lora_dropout\": 0.25,"));
+    mmi_free(text);
+
+    /* A teacher in the same graph keeps all. */
+    t = trainer_of(ctx, "taught", SMALL "\"steps\": 1, \"dropout\": 0.5, \"model\": " WORDS ", \"tasks\": [{\"objective\": \"distillation\", \"teacher\": \"@/models/llama_words\", "
+                   SENTENCES "}]");
+    ok(ctx, mm_trainer_run(t, 0, NULL, NULL));
+    for (size_t i = 0; i < MMI_STEP_GRAPHS; i++) {
+        g = t->graphs.graphs[i].feed.io.g;
+        if (g) assert_int_equal(g->dropouts, t->graphs.graphs[i].trains ? 1 + 2 * t->model->info.layers : 0);
+    }
+    mm_trainer_destroy(t);
+    free(none);
+    free(kept);
+    free(again);
+    free(lora);
+    free(lora_dropped);
+    mmi_free(json);
+    mmi_free(lora_json);
+    mm_context_destroy(ctx);
+}
+
+/* Recall where pictures and captions come up more than once: what is right by the manifest is found whatever the model thinks. */
+static void test_recall(void **state)
+{
+    static const struct {
+        unsigned pictures, captions; /* of eight pairs */
+        const char *most[2];         /* figures that must be 1 */
+    } cases[] = {{8, 1, {"image_to_text_recall@1", "text_to_image_recall@1"}},
+                 {1, 8, {"image_to_text_recall@1", "text_to_image_recall@1"}},
+                 {4, 2, {"image_to_text_recall@5", "text_to_image_recall@5"}}}; /* a half is right, so that among five one is */
+    mm_context *ctx = context_of(2);
+    (void)state;
+
+    write_pictures(ctx);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        char lines[1024], name[16], *json = NULL;
+        size_t n = c < 2 ? (size_t)snprintf(lines, sizeof lines, "{\"image\": \"none.png\", \"caption\": \"skipped\"}\n") : 0;
+        mm_trainer *t;
+        for (unsigned i = 0; i < 8; i++)
+            n += (size_t)snprintf(lines + n, sizeof lines - n, "{\"image\": \"%u.png\", \"caption\": \"number %u\"}\n", i % cases[c].pictures, i % cases[c].captions);
+        write_text("pairs.jsonl", lines);
+        (void)snprintf(name, sizeof name, "recall%zu", c);
+        t = trainer_of(ctx, name, SMALL "\"steps\": 1, \"model\": {\"from\": \"@/pipelines/clip\"}, \"tasks\": [{\"objective\": \"contrastive\", \"batch_size\": 3, "
+                       "\"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pairs.jsonl\", \"skip_bad\": true}}]");
+        ok(ctx, mm_trainer_evaluate(t, &json));
+        for (int i = 0; i < 2; i++)
+            if (number_of(json, "contrastive", cases[c].most[i]) != 1.0) fail_msg("%s of %s", cases[c].most[i], json);
+        mm_text_free(json);
+        mm_trainer_destroy(t);
     }
     mm_context_destroy(ctx);
 }
@@ -471,6 +570,31 @@ static void test_adapters(void **state)
     PICTURES_OF_MODEL("ViTForImageClassification", "vit", ", \"id2label\": {\"0\": \"black\", \"1\": \"red\", \"2\": \"green\", \"3\": \"yellow\"}" more, weights) \
     "\"tasks\": [{\"objective\": \"classification\", " PICTURES "}]"
 
+/* Positions that are sines stay so, unless they are named. */
+static void test_fixed(void **state)
+{
+    static const char *const named[] = {"", "\"freeze\": [\"*decoder_pos_embed\"], ", "\"train_only\": [\"*decoder_pos_embed\", \"*bias\"], "};
+    mm_context *ctx = context_of(1);
+    (void)state;
+
+    write_pictures(ctx);
+    for (size_t i = 0; i < 3; i++) {
+        char name[16], config[4096];
+        mm_trainer *t;
+        int fixed = 0;
+        (void)snprintf(name, sizeof name, "fixed%zu", i);
+        (void)snprintf(config, sizeof config, SMALL "\"steps\": 1, %s" MAE_OF(""), named[i]);
+        t = trainer_of(ctx, name, config);
+        for (size_t p = 0; p < t->parameters.count; p++) {
+            if (strstr(t->parameters.list[p].name, "position_embeddings")) fail_msg("%s is trained", t->parameters.list[p].name);
+            fixed += strstr(t->parameters.list[p].name, "decoder_pos_embed") != NULL;
+        }
+        assert_int_equal(fixed, i == 2);
+        mm_trainer_destroy(t);
+    }
+    mm_context_destroy(ctx);
+}
+
 typedef struct {
     char lines[8][160];
     size_t count;
@@ -576,7 +700,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_tasks, folder_begin, folder_end),   cmocka_unit_test_setup_teardown(test_texts_packed, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_resume, folder_begin, folder_end),       cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(test_adapters, folder_begin, folder_end),     cmocka_unit_test_setup_teardown(test_weights_of_another, folder_begin, folder_end),
-        cmocka_unit_test_setup_teardown(test_save_as, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_save_as, folder_begin, folder_end),      cmocka_unit_test_setup_teardown(test_dropout, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_fixed, folder_begin, folder_end),        cmocka_unit_test_setup_teardown(test_recall, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

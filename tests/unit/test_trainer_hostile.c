@@ -46,6 +46,10 @@ static const mistake mistakes[] = {
     {"\"steps\": 3, \"epochs\": 2, " MODEL LM, MM_E_FORMAT, "steps", "epochs"},
     {"\"steps\": 3, \"batch_size\": 0, " MODEL LM, MM_E_FORMAT, "batch_size", NULL},
     {"\"steps\": 3, \"master\": \"f16\", " MODEL LM, MM_E_FORMAT, "master", "f16"},
+    {"\"steps\": 3, \"dropout\": 1, " MODEL LM, MM_E_FORMAT, "dropout", "0.999"},
+    {"\"steps\": 3, \"dropout\": -0.1, " MODEL LM, MM_E_FORMAT, "config.json", "dropout"},
+    {"\"steps\": 3, \"dropout\": \"half\", " MODEL LM, MM_E_FORMAT, "config.json", "dropout"},
+    {"\"steps\": 3, \"lora\": {\"dropout\": 1.5}, " MODEL LM, MM_E_FORMAT, "dropout", "0.999"},
     {"\"steps\": 3, \"freeze\": 1, " MODEL LM, MM_E_FORMAT, "freeze", NULL},
     {"\"steps\": 3, \"freeze\": [\"*head*\"], " MODEL LM, MM_E_NOT_FOUND, "*head*", NULL},
     {"\"steps\": 3, \"freeze\": \"*\", " MODEL LM, MM_E_ARGUMENT, "frozen", NULL},
@@ -457,7 +461,9 @@ static void test_out_of_memory(void **state)
     out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, " VIT "\"optimizer\": {\"name\": \"adafactor\", \"groups\": [{\"match\": \"*bias\", \"lr_scale\": 2}]}, "
                   "\"tasks\": [{\"objective\": \"regression\", \"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pictures.jsonl\", \"skip_bad\": true, "
                   "\"augment\": {\"flip\": 0.5}}}]");
-    out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, \"lora\": {\"r\": 2}, " MODEL
+    out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, \"model\": {\"from\": \"@/pipelines/clip\"}, \"train_only\": \"logit_scale\", "
+                  "\"tasks\": [{\"objective\": \"contrastive\", \"data\": {\"train\": \"pictures.jsonl\", \"validation\": \"pictures.jsonl\"}}]");
+    out_of_memory("\"steps\": 1, \"batch_size\": 2, \"prefetch\": 0, \"dropout\": 0.1, \"lora\": {\"r\": 2, \"dropout\": 0.1}, " MODEL
                   "\"tasks\": [{\"objective\": \"vqa\", \"generate\": 1, \"data\": {\"train\": \"answers.jsonl\", \"validation\": \"answers.jsonl\"}}]");
 }
 
