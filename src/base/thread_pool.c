@@ -7,7 +7,6 @@
 #include "thread_pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -18,7 +17,9 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPIN = 4000 }; /* pauses, some tens of microseconds */
+/* Pauses: a worker waits some tens of microseconds for a job, the caller about as long as tasks take for the last of them. It never yields
+ * its processor, which on a busy machine would cost it a time slice at every job. */
+enum { SPIN = 4000, SPIN_FOR_END = 8 * SPIN };
 
 static const uint64_t JOB = UINT64_C(1) << 32, OPEN = UINT64_C(1) << 31;
 
@@ -41,8 +42,8 @@ struct mmi_thread_pool {
     atomic_int quit;
 
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    atomic_int sleepers;
+    pthread_cond_t wake, done;
+    atomic_int sleepers, caller_sleeps;
 };
 
 static void work(mmi_thread_pool *p, int index)
@@ -73,6 +74,17 @@ static uint64_t wait_for_job(mmi_thread_pool *p, uint64_t seen)
     return state;
 }
 
+static void leave(mmi_thread_pool *p)
+{
+    const uint64_t state = atomic_fetch_sub(&p->state, 1) - 1;
+
+    if (state % JOB == 0 && atomic_load(&p->caller_sleeps)) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_signal(&p->done);
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
 static void *worker_main(void *arg)
 {
     worker *w = arg;
@@ -86,7 +98,7 @@ static void *worker_main(void *arg)
         while (state & OPEN && state / JOB == seen) {
             if (!atomic_compare_exchange_weak_explicit(&p->state, &state, state + 1, memory_order_acquire, memory_order_acquire)) continue;
             work(p, w->index);
-            atomic_fetch_sub_explicit(&p->state, 1, memory_order_release);
+            leave(p);
             break;
         }
     }
@@ -107,14 +119,16 @@ static void end_job(mmi_thread_pool *p)
 {
     uint64_t state = atomic_fetch_sub(&p->state, OPEN) - OPEN;
 
-    for (int spins = 0; state % OPEN; spins++) {
-        if (spins < SPIN) {
-            RELAX();
-        } else { /* a worker was taken off its processor: let it have this one */
-            (void)sched_yield();
-        }
+    for (int spins = 0; state % JOB && spins < SPIN_FOR_END; spins++) {
+        RELAX();
         state = atomic_load_explicit(&p->state, memory_order_acquire);
     }
+    if (!(state % JOB)) return;
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->caller_sleeps, 1);
+    while (atomic_load(&p->state) % JOB) pthread_cond_wait(&p->done, &p->lock);
+    atomic_store(&p->caller_sleeps, 0);
+    pthread_mutex_unlock(&p->lock);
 }
 
 mmi_thread_pool *mmi_thread_pool_create(mmi_heap *heap, int threads)
@@ -132,8 +146,10 @@ mmi_thread_pool *mmi_thread_pool_create(mmi_heap *heap, int threads)
     atomic_init(&p->state, 0);
     atomic_init(&p->quit, 0);
     atomic_init(&p->sleepers, 0);
+    atomic_init(&p->caller_sleeps, 0);
     if (pthread_mutex_init(&p->lock, NULL)) goto no_lock;
     if (pthread_cond_init(&p->wake, NULL)) goto no_wake;
+    if (pthread_cond_init(&p->done, NULL)) goto no_done;
     p->workers = threads > 1 ? mmi_heap_alloc(heap, (size_t)(threads - 1) * sizeof *p->workers) : NULL;
     for (int i = 0; p->workers && i < threads - 1; i++) {
         worker *w = &p->workers[i];
@@ -143,6 +159,8 @@ mmi_thread_pool *mmi_thread_pool_create(mmi_heap *heap, int threads)
         p->threads++;
     }
     return p;
+no_done:
+    pthread_cond_destroy(&p->wake);
 no_wake:
     pthread_mutex_destroy(&p->lock);
 no_lock:
@@ -158,6 +176,7 @@ void mmi_thread_pool_destroy(mmi_thread_pool *p)
     for (int i = 0; i < p->threads - 1; i++) pthread_join(p->workers[i].thread, NULL);
     mmi_free(p->workers);
     pthread_cond_destroy(&p->wake);
+    pthread_cond_destroy(&p->done);
     pthread_mutex_destroy(&p->lock);
     mmi_free(p);
 }
