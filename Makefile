@@ -111,7 +111,7 @@ $(B)/examples/%: examples/%.cpp $(L)/libmm.so
 
 .SECONDARY:
 
-.PHONY: deps models demo demo-text demo-vision check check-tests check-all asan ubsan tsan
+.PHONY: deps models demo demo-text demo-vision demo-vlm check check-tests check-all asan ubsan tsan
 deps: ## install what is missing to build and test, through apt, dnf, apk or brew
 	@sh examples/deps.sh
 
@@ -131,6 +131,11 @@ demo-vision: deps ## the same with pictures: DINOv2
 	@$(MAKE) --no-print-directory all
 	@sh examples/fetch_models.sh vision
 	@sh examples/demo_vision.sh
+
+demo-vlm: deps ## chat about a picture with DINOv2 and SmolLM2, joined by what libmm trained
+	@$(MAKE) --no-print-directory all models
+	@sh examples/fetch_models.sh vision
+	@sh examples/demo_vlm.sh
 
 check: deps ## build and run all tests (minutes)
 	@$(MAKE) --no-print-directory check-tests
