@@ -89,7 +89,8 @@ def lm_llama_cpp(threads, path, metric):
     vocabulary = L.llama_vocab_n_tokens(L.llama_model_get_vocab(model))
 
     def step(ids):
-        assert L.llama_decode(ctx, L.llama_batch_get_one((L.llama_token * len(ids))(*ids), len(ids))) == 0
+        tokens = (L.llama_token * len(ids))(*ids)  # the batch only points to it
+        assert L.llama_decode(ctx, L.llama_batch_get_one(tokens, len(ids))) == 0
         return int(np.ctypeslib.as_array(L.llama_get_logits_ith(ctx, -1), (vocabulary,)).argmax())
 
     say_lm(metric, step, lambda: L.llama_memory_clear(L.llama_get_memory(ctx), True))
