@@ -75,7 +75,8 @@ def say_lm(metric, step, clear):
     say(metric, "tok/s", out[1:])
 
 
-def lm_llama_cpp(threads, path, metric):
+def llama_cpp_model(threads, path):
+    """step as say_lm wants it, a call that forgets all, and the tokens of a text; over the C API, whose overhead is least."""
     import ctypes
     import llama_cpp as L
     import numpy as np
@@ -85,15 +86,27 @@ def lm_llama_cpp(threads, path, metric):
     mp.use_extra_bufts = False  # the AMX buffers crash where gcc 12 compiled them
     cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_threads, cp.n_threads_batch = 2048, 2048, 512, threads, threads
     model = L.llama_model_load_from_file(path.encode(), mp)
-    ctx = L.llama_init_from_model(model, cp)
-    vocabulary = L.llama_vocab_n_tokens(L.llama_model_get_vocab(model))
+    ctx, vocabulary = L.llama_init_from_model(model, cp), L.llama_model_get_vocab(model)
 
-    def step(ids):
+    def step(ids, _keep=quiet):
         tokens = (L.llama_token * len(ids))(*ids)  # the batch only points to it
         assert L.llama_decode(ctx, L.llama_batch_get_one(tokens, len(ids))) == 0
-        return int(np.ctypeslib.as_array(L.llama_get_logits_ith(ctx, -1), (vocabulary,)).argmax())
+        return int(np.ctypeslib.as_array(L.llama_get_logits_ith(ctx, -1), (L.llama_vocab_n_tokens(vocabulary),)).argmax())
 
-    say_lm(metric, step, lambda: L.llama_memory_clear(L.llama_get_memory(ctx), True))
+    def tokenize(text):
+        ids = (L.llama_token * len(text))()
+        return ids[:L.llama_tokenize(vocabulary, text.encode(), len(text.encode()), ids, len(ids), False, False)]
+    return step, lambda: L.llama_memory_clear(L.llama_get_memory(ctx), True), tokenize
+
+
+def lm_llama_cpp(threads, path, metric):
+    step, clear, _ = llama_cpp_model(threads, path)
+    say_lm(metric, step, clear)
+
+
+def first_llama_cpp(threads, path):
+    step, _, tokenize = llama_cpp_model(threads, path)
+    print(step(tokenize(PROMPT64)), flush=True)
 
 
 def xllamacpp_server(threads, path):
@@ -129,12 +142,6 @@ def lm_transformers(threads, path, metric):
     m = AutoModelForCausalLM.from_pretrained(os.path.dirname(path), gguf_file=os.path.basename(path), dtype=torch.float32).eval()
     with torch.inference_mode():
         say_lm(metric, lambda ids: m(torch.tensor([ids]), logits_to_keep=1).logits[0, -1].argmax(), lambda: None)
-
-
-def first_llama_cpp(threads, path):
-    import llama_cpp
-    m = llama_cpp.Llama(path, n_ctx=512, n_threads=threads, n_threads_batch=threads, use_extra_bufts=False, verbose=False)
-    print(m(PROMPT64, max_tokens=1, temperature=0)["choices"][0]["text"], flush=True)
 
 
 def first_xllamacpp(threads, path):
@@ -194,8 +201,7 @@ def sentences(threads, engine, path, minilm, metric):
     import numpy as np
     if engine == "llama_cpp":
         import llama_cpp
-        m = llama_cpp.Llama(path, embedding=True, n_ctx=512, n_batch=2048, n_ubatch=2048, n_threads=threads, n_threads_batch=threads,
-                            use_extra_bufts=False, verbose=False)
+        m = llama_cpp.Llama(path, embedding=True, n_ctx=512, n_batch=2048, n_ubatch=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
         return sentences_say(metric, lambda texts: np.asarray(m.embed(texts, normalize=True), np.float32))
     from tokenizers import Tokenizer
     tok = Tokenizer.from_file(os.path.join(minilm, "tokenizer.json"))
@@ -653,7 +659,7 @@ def report(rows, results, machine, left_out, a):
         if mine:
             value = statistics.median(mine)
             budget = sum(x[-1] for k, x in ours.samples.items() if k in ("weights", "caches"))
-            cells[2], cells[7] = spread(mine), show(ours.rss)
+            cells[2], cells[7] = spread(mine), "" if row.unit == "MB" else show(ours.rss)
             cells[8] = show(ours.rss / budget) if budget else ""
             if row.limit:
                 limit = row.limit(machine)
