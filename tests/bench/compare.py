@@ -406,7 +406,7 @@ class Bench:
             if module and not importlib.util.find_spec(module):
                 self.left_out[name] = f"{package} is not installed"
             elif not all(files):
-                self.left_out[name] = self.left_out.get(name, "its form of a model is missing")
+                self.left_out[name] = self.left_out.get(name, "its program or its form of a model is missing")
             else:
                 run.package = package
                 out[name] = run
