@@ -190,8 +190,9 @@ build-fuzzers: $(FUZZERS)
 build/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/lib/libmm.a
 	$(call say,LD,$@)clang -fsanitize=address,undefined,fuzzer -o $@ $^ $(LIBS)
 
-bench: all $(B)/tests/bench/train_bench ## measure the models in MM_CACHE on this machine; MM_BENCH_TASK=train: steps of training
-	@sh tests/bench/bench.sh $(B)/mm
+bench: all $(B)/tests/bench/train_bench $(B)/tests/bench/machine_bench ## ours and its peers in turns on this machine; ROWS="decode prompt512" ROUNDS=2 SAVE=F.jsonl
+	@$(or $(MM_BENCH_PYTHON),$(PYTHON)) tests/bench/compare.py --build $(B) --library $(L)/$(SONAME) $(if $(ROWS),--rows "$(ROWS)") \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SAVE),--save $(SAVE)) $(if $(WAIT),--wait $(WAIT))
 bench-kernels: $(KERNEL_TESTS) $(B)/tests/kernels/bench_kernels ## measure the kernels, each level beside the reference
 	@$(B)/tests/kernels/check_kernels --bench
 	@$(B)/tests/kernels/bench_kernels

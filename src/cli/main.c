@@ -20,7 +20,7 @@ static const struct {
     {"explain", "explain MODEL --image F [--prompt TEXT] --output F.png [--max-tokens N] [--raw]", cli_explain},
     {"train", "train CONFIG.json [--resume] [--plot loss.png]", cli_train},
     {"eval", "eval MODEL CONFIG.json [--json] [--plot confusion.png]", cli_eval},
-    {"bench", "bench MODEL [--json] [--text-file F]", cli_bench},
+    {"bench", "bench MODEL [--only METRIC]... [--json] [--text-file F] [--audio F [--language L]]", cli_bench},
 };
 
 static const char writing[] = "\nWRITING is [--max-tokens N] [--greedy | --temperature T --top-k K --top-p P --min-p P --seed S] [--repeat-penalty R]\n"
