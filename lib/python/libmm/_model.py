@@ -55,13 +55,19 @@ class Model:
     thread, working through that thread's context."""
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None, *,
-                 projector: Union[None, str, "os.PathLike[str]"] = None):
+                 projector: Union[None, str, "os.PathLike[str]"] = None, weights: Optional[str] = None):
+        """projector: the second file of a GGUF pair. weights: "Q8_0" to have float matrices quantized, None: as they are."""
+        if weights not in (None, "Q8_0"):
+            raise ValueError(f"weights {weights!r} is not Q8_0")
+        second = None if projector is None else os.fsencode(projector)
         self.context = context or Context()
         with self.context.call() as p:
-            if projector is None:
+            if weights:
+                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_quantized, p, os.fsencode(path), second, _c.MM_DTYPE_Q8_0)
+            elif second is None:
                 pointer = self.context.make(lib.mm_model_release, lib.mm_model_open, p, os.fsencode(path))
             else:
-                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_pair, p, os.fsencode(path), os.fsencode(projector))
+                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_pair, p, os.fsencode(path), second)
         self._handle = Handle(pointer, lib.mm_model_release)
         self.info = self._read_info()
 
