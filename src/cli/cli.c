@@ -43,7 +43,7 @@ static int parse_value(const cli_option *o, const char *text)
 /* -1: there is none of that name. */
 static int32_t dtype_of(const char *name)
 {
-    for (int32_t d = 0; d <= MM_DTYPE_IQ4_NL; d++)
+    for (int32_t d = 0; d <= MM_DTYPE_Q8_ROW; d++)
         if (!strcasecmp(name, mm_dtype_name(d))) return d;
     return -1;
 }

@@ -66,13 +66,15 @@ static void quantize_task(void *arg, size_t group, int worker)
     const size_t cols = j->w->cols, row = group * MMI_PACK_ROWS, from_bytes = cols * mmi_dtype_get(j->from)->block_bytes;
     const size_t rows = mmi_size_min(MMI_PACK_ROWS, j->w->rows - row);
     float *wide = (float *)(void *)(j->scratch + (size_t)worker * quantize_scratch(j));
-    unsigned char *blocks = (unsigned char *)(wide + cols);
+    unsigned char *blocks = (unsigned char *)(wide + cols), *packed = (unsigned char *)j->w->packed + group * j->group_bytes;
 
+    if (j->w->dtype == MM_DTYPE_Q8_ROW) memset(packed, 0, j->group_bytes);
     for (size_t r = 0; r < rows; r++) {
         to_f32(j->from, j->src + (row + r) * from_bytes, wide, cols);
-        mmi_quantize(j->w->dtype, wide, blocks + r * j->row_bytes, cols);
+        if (j->w->dtype == MM_DTYPE_Q8_ROW) mmi_pack_q8_row(wide, r, cols, packed);
+        else mmi_quantize(j->w->dtype, wide, blocks + r * j->row_bytes, cols);
     }
-    mmi_pack_group(j->w->dtype, blocks, rows, cols, (unsigned char *)j->w->packed + group * j->group_bytes);
+    if (j->w->dtype != MM_DTYPE_Q8_ROW) mmi_pack_group(j->w->dtype, blocks, rows, cols, packed);
 }
 
 size_t mmi_weight_group_bytes(const mmi_weight *w)

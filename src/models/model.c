@@ -653,7 +653,8 @@ mm_status mmi_model_open_quantized(mm_context *ctx, const char *path, const char
     const opening how = {.quantized = dtype};
 
     *out = NULL;
-    if (!mmi_can_quantize(dtype)) return mmi_fail(ctx, MM_E_DTYPE, "weights are quantized to Q8_0, not to %s", mm_dtype_name(dtype));
+    if (dtype != MM_DTYPE_Q8_ROW && !mmi_can_quantize(dtype))
+        return mmi_fail(ctx, MM_E_DTYPE, "weights are quantized to Q8_0 or Q8_ROW, not to %s", mm_dtype_name(dtype));
     return projector_path ? open_pair(ctx, path, projector_path, &how, out) : open_path(ctx, path, &how, out);
 }
 

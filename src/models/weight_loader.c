@@ -301,7 +301,7 @@ static mm_status list_dtypes(mm_context *ctx, mm_model *m)
 {
     mmi_text text = {0};
 
-    for (int32_t d = 0; d <= MM_DTYPE_IQ4_NL; d++) {
+    for (int32_t d = 0; d <= MM_DTYPE_Q8_ROW; d++) {
         size_t n = matrices_of(m, d);
         if (n && mmi_text_format(ctx, &text, "%s%s x %zu", text.size ? ", " : "", mm_dtype_name(d), n)) {
             mmi_text_clear(&text);

@@ -42,7 +42,7 @@ MM_LOG_ERROR, MM_LOG_WARNING, MM_LOG_INFO, MM_LOG_DEBUG = range(1, 5)
 
 # Element types (mm_tensor.h).
 MM_DTYPE_F32, MM_DTYPE_F16, MM_DTYPE_BF16, MM_DTYPE_I32, MM_DTYPE_I64, MM_DTYPE_U8 = range(6)
-MM_DTYPE_Q8_0 = 36
+MM_DTYPE_Q8_0, MM_DTYPE_Q8_ROW = 36, 43
 
 # Flags and roles of tokens (mm_tokenizer.h).
 MM_TOKENS_ADD_SPECIAL = 1
