@@ -147,7 +147,8 @@ static void quantize_row(const float *x, size_t n, size_t span, void *row)
     __mmask16 keep = 0;
 
     for (size_t b = 0; b < blocks; b++, x += MMI_QUANT_BLOCK, codes += MMI_QUANT_BLOCK, sums += 2) {
-        __m256i sum;
+        __m128i half[2];
+        __m256i all, sum;
 
         if (b % span == 0) {
             __m512i most = _mm512_setzero_si512();
@@ -169,9 +170,11 @@ static void quantize_row(const float *x, size_t n, size_t span, void *row)
         scales[b] = scale;
         for (int h = 0; h < 2; h++) {
             __m512i q = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(_mm512_loadu_ps(x + 16 * h), inverse));
-            _mm_storeu_si128((__m128i *)(codes + 16 * h), _mm512_cvtepi32_epi8(q));
+            half[h] = _mm512_cvtepi32_epi8(q);
         }
-        sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), _mm256_loadu_si256((const __m256i *)codes));
+        all = _mm256_set_m128i(half[1], half[0]);
+        _mm256_storeu_si256((__m256i *)codes, all);
+        sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), all);
         sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0xB1));
         sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0x4E));
         sums[0] = (int16_t)_mm256_extract_epi32(sum, 0);

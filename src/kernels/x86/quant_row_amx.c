@@ -75,27 +75,32 @@ static ALWAYS_INLINE void unit(const mmi_quant_tile *t, size_t m0, size_t n, siz
     const uint8_t *w = (const uint8_t *)t->packed + g0 * group_bytes;
     const mmi_quant_row x = mmi_quant_row_at((const char *)t->x + m0 * row_bytes, t->cols);
     __m512i sums[2][4][16];
-    __m512 acc[2][ROWS];
+    __m512 acc[4][16], w_scale[2];
     int turn = 0;
 
-    for (size_t r = 0; r < n; r++) acc[0][r] = acc[1][r] = _mm512_setzero_ps();
+    UNROLL
+    for (int g = 0; g <= two_groups; g++) w_scale[g] = _mm512_loadu_ps(mmi_q8_row_scales(w + (size_t)g * group_bytes, t->cols));
     multiply(x.codes, row_bytes, w, group_bytes, span < depth ? span : depth, two_rows, two_groups, sums[turn]);
     for (size_t c = 0; c < depth; c += span, turn ^= 1) {
         const size_t next = c + span;
+        const float *scale = x.scales + c / MMI_QUANT_BLOCK;
 
         if (next < depth)
             multiply(x.codes + next, row_bytes, w + 16 * next, group_bytes, next + span < depth ? span : depth - next, two_rows, two_groups, sums[turn ^ 1]);
-        for (size_t r = 0; r < n; r++) {
-            __m512 scale = mmi_row_float(x.scales + c / MMI_QUANT_BLOCK, r, row_bytes);
-            UNROLL
-            for (int g = 0; g <= two_groups; g++)
-                acc[g][r] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sums[turn][r / 16 * 2 + (size_t)g][r % 16]), acc[g][r]);
+        UNROLL
+        for (int h = 0; h <= two_rows; h++) {
+            const size_t last = n - (size_t)h * 16 < 16 ? n - (size_t)h * 16 : 16;
+            for (size_t r = 0; r < last; r++, scale = (const float *)(const void *)((const char *)scale + row_bytes)) {
+                UNROLL
+                for (int g = 0; g <= two_groups; g++) {
+                    const int i = 2 * h + g;
+                    __m512 y = c ? acc[i][r] : _mm512_setzero_ps();
+                    y = _mm512_fmadd_ps(_mm512_set1_ps(*scale), _mm512_cvtepi32_ps(sums[turn][i][r]), y);
+                    if (next < depth) acc[i][r] = y;
+                    else mmi_store_outputs(t, g0 + (size_t)g, m0 + 16 * (size_t)h + r, _mm512_mul_ps(y, w_scale[g]));
+                }
+            }
         }
-    }
-    UNROLL
-    for (int g = 0; g <= two_groups; g++) {
-        __m512 scale = _mm512_loadu_ps(mmi_q8_row_scales(w + (size_t)g * group_bytes, t->cols));
-        for (size_t r = 0; r < n; r++) mmi_store_outputs(t, g0 + (size_t)g, m0 + r, _mm512_mul_ps(acc[g][r], scale));
     }
 }
 
