@@ -100,8 +100,8 @@ static mm_status pack(mm_context *ctx, mmi_weight *w, const void *file_data, int
         return mmi_fail(ctx, MM_E_SHAPE, "tensor %s: rows of %zu elements cannot be packed as %s", w->name, w->cols, mm_dtype_name(w->dtype));
     job.group_bytes = mmi_weight_group_bytes(w);
     w->packed = mmi_alloc(ctx, bytes);
-    if (from != w->dtype) job.scratch = mmi_alloc_array(ctx, (size_t)mmi_thread_pool_size(pool), quantize_scratch(&job));
-    if (!w->packed || (from != w->dtype && !job.scratch)) return MM_E_NOMEM;
+    if (!w->packed) return MM_E_NOMEM;
+    if (from != w->dtype && !(job.scratch = mmi_alloc_array(ctx, (size_t)mmi_thread_pool_size(pool), quantize_scratch(&job)))) return MM_E_NOMEM;
     mmi_thread_pool_run(pool, job.scratch ? quantize_task : pack_task, &job, (w->rows + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS, NULL);
     mmi_free(job.scratch);
     return MM_OK;
