@@ -40,6 +40,23 @@ MM_API mm_status mm_model_open(mm_context *ctx, const char *path, mm_model **out
  * Returns as mm_model_open. Threads: one call per ctx at a time. Since 0.2. */
 MM_API mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out);
 
+/* Open a model with its matrices quantized, to be smaller and faster: each matrix [N, K] of floats that linear layers multiply with, of the model and
+ * its parts, is stored as 8-bit numbers with scales, and those layers quantize their inputs to 8 bits too, row by row:
+ *   MM_DTYPE_Q8_ROW  a scale for each of the N rows; of inputs, for each 128 columns. The fastest
+ *   MM_DTYPE_Q8_0    a scale for each 32 columns of both, the bits that GGUF files have. The closest to float32
+ * All else is as mm_model_open has it: tables of embeddings (but one that is the output's matrix
+ * too), vectors, convolutions, matrices of fewer than 16 rows or with a K of no whole 32s, and what the file has block-quantized already, of
+ * whatever type. Weights are quantized as they are read: no float copy of them is ever in memory. MM_MODEL_DTYPES and MM_MODEL_WEIGHT_BYTES tell the
+ * outcome; the model cannot be saved (mm_model_save).
+ *
+ *   path            as of mm_model_open, or a pair's text_path
+ *   projector_path  NULL, or as of mm_model_open_pair
+ *   dtype           MM_DTYPE_Q8_ROW or MM_DTYPE_Q8_0
+ *   out             receives the model, reference count 1; NULL after a failure
+ *
+ * Returns MM_E_DTYPE for another dtype, named; else as mm_model_open. Threads: one call per ctx at a time. Since 0.2. */
+MM_API mm_status mm_model_open_quantized(mm_context *ctx, const char *path, const char *projector_path, int32_t dtype, mm_model **out);
+
 /* The model with a low-rank adapter (LoRA: arXiv:2106.09685) beside some of its matrices, as Hugging Face's peft saves them: a directory with
  * adapter_config.json (peft_type "LORA") and adapter_model.safetensors. Each adapted matrix W, quantized or not, acts as
  * W + scale * alpha / r * B A (alpha / sqrt(r) with use_rslora).

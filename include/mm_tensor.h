@@ -30,7 +30,8 @@ enum {
     MM_DTYPE_Q6_K = 39, /* 256 in 210 */
     MM_DTYPE_Q2_K = 40, /* 256 in 84; since 0.2 */
     MM_DTYPE_Q3_K = 41, /* 256 in 110; since 0.2 */
-    MM_DTYPE_IQ4_NL = 42 /* 32 in 18; since 0.2 */
+    MM_DTYPE_IQ4_NL = 42, /* 32 in 18; since 0.2 */
+    MM_DTYPE_Q8_ROW = 43 /* of matrices of a model in memory alone: 8 bits each, a scale for each row; since 0.2 */
 };
 
 enum { MM_TENSOR_MAX_RANK = 8 };

@@ -33,6 +33,12 @@ mm_status mm_model_open_pair(mm_context *ctx, const char *text_path, const char 
     return mmi_model_open_pair(ctx, text_path, projector_path, out);
 }
 
+mm_status mm_model_open_quantized(mm_context *ctx, const char *path, const char *projector_path, int32_t dtype, mm_model **out)
+{
+    CHECK(ctx, out, path, "path or out");
+    return mmi_model_open_quantized(ctx, path, projector_path, dtype, out);
+}
+
 mm_status mm_model_adapt(mm_context *ctx, mm_model *base, const char *directory, double scale, mm_model **out)
 {
     CHECK(ctx, out, base && directory, "base, directory or out");

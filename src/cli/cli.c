@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,10 +40,18 @@ static int parse_value(const cli_option *o, const char *text)
     return *text && !*end && !errno;
 }
 
+/* -1: there is none of that name. */
+static int32_t dtype_of(const char *name)
+{
+    for (int32_t d = 0; d <= MM_DTYPE_Q8_ROW; d++)
+        if (!strcasecmp(name, mm_dtype_name(d))) return d;
+    return -1;
+}
+
 int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
 {
     cli_option threads = {"--threads", CLI_INTEGER, &args->threads}, projector = {"--mmproj", CLI_TEXT, &args->projector},
-               adapter = {"--adapter", CLI_TEXT, &args->adapter};
+               adapter = {"--adapter", CLI_TEXT, &args->adapter}, weights = {"--weights", CLI_TEXT, &args->weights};
 
     memset(args, 0, sizeof *args);
     args->items = calloc((size_t)argc, sizeof *args->items);
@@ -65,6 +74,7 @@ int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
         if (!strcmp(argv[i], "--threads")) o = &threads;
         if (!strcmp(argv[i], "--mmproj")) o = &projector;
         if (!strcmp(argv[i], "--adapter")) o = &adapter;
+        if (!strcmp(argv[i], "--weights")) o = &weights;
         if (!o->name) return bad_usage("unknown option %s", argv[i]);
         if (o->kind == CLI_FLAG) {
             *(int *)o->out = 1;
@@ -79,6 +89,7 @@ int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args)
             return EXIT_USAGE;
         }
     }
+    if (args->weights && dtype_of(args->weights) < 0) return bad_usage("%s is no type of weights", args->weights);
     return args->model ? EXIT_OK : bad_usage("%s is missing", "MODEL");
 }
 
@@ -146,8 +157,10 @@ mm_context *cli_context(const cli_args *args)
 mm_status cli_open(mm_context *ctx, const cli_args *args, mm_model **out)
 {
     mm_model *base = NULL;
-    mm_status st = args->projector ? mm_model_open_pair(ctx, args->model, args->projector, out) : mm_model_open(ctx, args->model, out);
+    mm_status st;
 
+    if (args->weights) st = mm_model_open_quantized(ctx, args->model, args->projector, dtype_of(args->weights), out);
+    else st = args->projector ? mm_model_open_pair(ctx, args->model, args->projector, out) : mm_model_open(ctx, args->model, out);
     if (st || !args->adapter) return st;
     base = *out;
     st = mm_model_adapt(ctx, base, args->adapter, 1.0, out);

@@ -37,9 +37,10 @@ typedef struct {
     int64_t threads; /* --threads, 0: default */
     const char *projector; /* --mmproj: the second file of a pair, NULL: none */
     const char *adapter;   /* --adapter: a directory of peft, NULL: none */
+    const char *weights;   /* --weights: the block-quantized type that matrices become, NULL: none */
 } cli_args;
 
-/* Read argv[2..] by the options of a command (ended by a NULL name); --threads N, --mmproj F, --adapter D and --verbose are known to all. EXIT_OK, or EXIT_USAGE
+/* Read argv[2..] by the options of a command (ended by a NULL name); --threads N, --mmproj F, --adapter D, --weights T and --verbose are known to all. EXIT_OK, or EXIT_USAGE
  * after saying why. */
 int cli_parse(int argc, char **argv, const cli_option *options, cli_args *args);
 void cli_args_clear(cli_args *args);

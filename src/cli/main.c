@@ -32,7 +32,7 @@ static void usage(FILE *to)
           "MODEL is a Hugging Face directory or a .gguf file. Commands:\n", to);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(to, "  mm %s\n", commands[i].usage);
     fputs(writing, to);
-    fputs("\nEvery command takes --threads N, --mmproj FILE, --adapter DIR and --verbose. `man mm` tells more.\n", to);
+    fputs("\nEvery command takes --threads N, --mmproj FILE, --adapter DIR, --weights q8_row and --verbose. `man mm` tells more.\n", to);
 }
 
 int main(int argc, char **argv)

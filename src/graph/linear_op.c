@@ -11,6 +11,7 @@
 #include "dtype.h"
 #include "float_linear.h"
 #include "linear_gradient.h"
+#include "quant_layout.h"
 #include "quant_pack.h"
 #include "row_ops.h"
 #include "shape_ops.h"
@@ -21,6 +22,7 @@ enum {
     TASK_BYTES = 65536,   /* of weight in a task of few rows */
     GEMM_COLS = 192,      /* output columns of a cblas task */
     PACKED_COLS = 48,     /* output columns of a packed float task of many rows: the width of the kernel's tile */
+    SPAN_COLS = 64,       /* so of one of Q8_ROW, whose tile has 32 */
     MANY_ROWS = 512,      /* input rows of a task, at most */
     WIDEN_COLS = 64,      /* output columns whose plain f16 or bf16 weights are widened to f32 at a time */
     MOMENT_BYTES = 4 << 20, /* of plain weights that are packed at a time */
@@ -43,7 +45,7 @@ typedef struct {
     const float *x;
     size_t stride, m, k; /* of x */
     const void *quantized;
-    size_t quant_row;
+    size_t quant_row, span;
     float *y;
     size_t n; /* columns of y */
     mmi_activation act;
@@ -62,7 +64,7 @@ static void cut(part *p, size_t m)
         p->tile_rows = MOMENT_ROWS;
         p->tile_cols = MOMENT_COLS;
     } else if (w->packed) {
-        size_t unit = is_quantized(w) ? MMI_PACK_ROWS : PACKED_COLS;
+        size_t unit = w->dtype == MM_DTYPE_Q8_ROW ? SPAN_COLS : is_quantized(w) ? MMI_PACK_ROWS : PACKED_COLS;
         size_t bytes = mmi_weight_group_bytes(w) * (unit / MMI_PACK_ROWS) * (1 + m / 16);
         p->tile_cols = bytes >= TASK_BYTES ? unit : TASK_BYTES / bytes * unit;
     } else if (m <= FEW_ROWS) {
@@ -122,7 +124,7 @@ static void linear_task(void *arg, size_t task, int worker)
     if (is_quantized(w)) {
         mmi_quant_tile t = {w->dtype, w->packed, w->rows, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
                             (const char *)j->quantized + row0 * j->quant_row, row1 - row0, y, j->n};
-        j->run->k->quant_linear(&t);
+        (w->dtype == MM_DTYPE_Q8_ROW ? j->run->k->row_linear : j->run->k->quant_linear)(&t);
     } else if (p->packed) {
         mmi_float_tile t = {w->dtype, p->packed, p->outputs, w->cols, col0 / MMI_PACK_ROWS, (col1 + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS,
                             j->x + row0 * j->stride, j->stride, row1 - row0, y, j->n, 0, 0};
@@ -140,7 +142,7 @@ static void quantize_task(void *arg, size_t row, int worker)
 {
     const linear_job *j = arg;
     (void)worker;
-    j->run->k->quantize_row(j->x + row * j->stride, j->k, (char *)(uintptr_t)j->quantized + row * j->quant_row);
+    j->run->k->quantize_row(j->x + row * j->stride, j->k, j->span, (char *)(uintptr_t)j->quantized + row * j->quant_row);
 }
 
 /* Whether a weight is packed for the moment. */
@@ -181,7 +183,7 @@ static mm_status run_linear(mmi_run *run, const mmi_node *n)
 {
     linear_job j = {0};
     size_t tasks = 0, column = 0;
-    int any_quantized = 0;
+    int any_quantized = 0, spans = 0; /* whose scales serve blocks too */
 
     j.run = run;
     j.x = mmi_run_f32(run, n->inputs[0]);
@@ -198,6 +200,7 @@ static mm_status run_linear(mmi_run *run, const mmi_node *n)
         p->column = column;
         column += p->w->rows;
         any_quantized |= is_quantized(p->w);
+        spans |= p->w->dtype == MM_DTYPE_Q8_ROW;
         if (is_for_the_moment(p->w, j.m, run->k->level)) continue; /* no tasks of the others' */
         cut(p, j.m);
         tasks += p->col_tiles * p->row_tiles;
@@ -206,6 +209,7 @@ static mm_status run_linear(mmi_run *run, const mmi_node *n)
     if (any_quantized) {
         j.quantized = mmi_run_shared(run);
         j.quant_row = mmi_quant_row_bytes(j.k);
+        j.span = spans ? MMI_QUANT_SPAN : 1;
         mmi_run_tasks(run, quantize_task, &j, j.m);
     }
     if (tasks) mmi_run_tasks(run, linear_task, &j, tasks);

@@ -8,6 +8,7 @@
 #include "float_linear.h"
 #include "kernels.h"
 #include "quant_pack.h"
+#include "size.h"
 #include "tensor.h"
 #include "thread_pool.h"
 
@@ -18,6 +19,8 @@ typedef struct {
     const mmi_kernels *k;
     const unsigned char *src;
     size_t row_bytes, group_bytes;
+    int32_t from;            /* floats in src that become w's dtype */
+    unsigned char *scratch;  /* for that, of each worker: a row of f32 and a group of rows as a file has them */
 } pack_job;
 
 static void pack_task(void *arg, size_t group, int worker)
@@ -55,6 +58,25 @@ static void to_f32(int32_t dtype, const void *src, float *dst, size_t n)
     }
 }
 
+static size_t quantize_scratch(const pack_job *j) { return j->w->cols * sizeof(float) + MMI_PACK_ROWS * j->row_bytes; }
+
+static void quantize_task(void *arg, size_t group, int worker)
+{
+    const pack_job *j = arg;
+    const size_t cols = j->w->cols, row = group * MMI_PACK_ROWS, from_bytes = cols * mmi_dtype_get(j->from)->block_bytes;
+    const size_t rows = mmi_size_min(MMI_PACK_ROWS, j->w->rows - row);
+    float *wide = (float *)(void *)(j->scratch + (size_t)worker * quantize_scratch(j));
+    unsigned char *blocks = (unsigned char *)(wide + cols), *packed = (unsigned char *)j->w->packed + group * j->group_bytes;
+
+    if (j->w->dtype == MM_DTYPE_Q8_ROW) memset(packed, 0, j->group_bytes);
+    for (size_t r = 0; r < rows; r++) {
+        to_f32(j->from, j->src + (row + r) * from_bytes, wide, cols);
+        if (j->w->dtype == MM_DTYPE_Q8_ROW) mmi_pack_q8_row(wide, r, cols, packed);
+        else mmi_quantize(j->w->dtype, wide, blocks + r * j->row_bytes, cols);
+    }
+    if (j->w->dtype != MM_DTYPE_Q8_ROW) mmi_pack_group(j->w->dtype, blocks, rows, cols, packed);
+}
+
 size_t mmi_weight_group_bytes(const mmi_weight *w)
 {
     return mmi_dtype_is_quantized(w->dtype) ? mmi_pack_group_bytes(w->dtype, w->cols) : mmi_float_group_bytes(w->dtype, w->cols);
@@ -66,9 +88,11 @@ static int packed_bytes(const mmi_weight *w, size_t *out)
                                             : mmi_float_pack_bytes(w->dtype, w->rows, w->cols, out);
 }
 
-static mm_status pack(mm_context *ctx, mmi_weight *w, const void *file_data)
+/* `from`: the type of file_data's elements, w's or floats that become it. */
+static mm_status pack(mm_context *ctx, mmi_weight *w, const void *file_data, int32_t from)
 {
-    pack_job job = {w, mmi_kernels_of(ctx), file_data, 0, 0};
+    mmi_thread_pool *pool = mmi_context_pool(ctx);
+    pack_job job = {w, mmi_kernels_of(ctx), file_data, 0, 0, from, NULL};
     size_t bytes = 0;
 
     if (!job.k) return MM_E_NOMEM;
@@ -77,7 +101,9 @@ static mm_status pack(mm_context *ctx, mmi_weight *w, const void *file_data)
     job.group_bytes = mmi_weight_group_bytes(w);
     w->packed = mmi_alloc(ctx, bytes);
     if (!w->packed) return MM_E_NOMEM;
-    mmi_thread_pool_run(mmi_context_pool(ctx), pack_task, &job, (w->rows + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS, NULL);
+    if (from != w->dtype && !(job.scratch = mmi_alloc_array(ctx, (size_t)mmi_thread_pool_size(pool), quantize_scratch(&job)))) return MM_E_NOMEM;
+    mmi_thread_pool_run(pool, job.scratch ? quantize_task : pack_task, &job, (w->rows + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS, NULL);
+    mmi_free(job.scratch);
     return MM_OK;
 }
 
@@ -117,9 +143,17 @@ mm_status mmi_weight_own(mm_context *ctx, mmi_weight *w, const void *file_data, 
 {
     mm_status st = measure(ctx, w, bytes);
 
-    if (!st) st = mmi_dtype_is_quantized(w->dtype) && w->rank > 1 ? pack(ctx, w, file_data) : convert(ctx, w, file_data);
+    if (!st) st = mmi_dtype_is_quantized(w->dtype) && w->rank > 1 ? pack(ctx, w, file_data, w->dtype) : convert(ctx, w, file_data);
     if (!st) w->stored = w->dtype;
     return st;
+}
+
+mm_status mmi_weight_quantize(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int32_t dtype)
+{
+    mm_status st = measure(ctx, w, bytes);
+
+    w->dtype = dtype;
+    return st ? st : pack(ctx, w, file_data, w->stored);
 }
 
 float *mmi_weight_values(mmi_weight *w) { return w->data_owned && w->dtype == MM_DTYPE_F32 ? (float *)(uintptr_t)w->data : NULL; }
@@ -132,7 +166,7 @@ mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data
     *in_place = 0;
     if (st) return st;
     if (w->rank < 2) return convert(ctx, w, file_data); /* even where it could stay: reading a few bytes of the map makes pages around them resident */
-    if (mmi_dtype_is_quantized(w->dtype)) return pack(ctx, w, file_data);
+    if (mmi_dtype_is_quantized(w->dtype)) return pack(ctx, w, file_data, w->dtype);
     if (multiplied && ctx->cpu_level > MM_CPU_REFERENCE) {
         void *copy = NULL;
         if (!aligned) {
@@ -140,7 +174,7 @@ mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data
             if (!copy) return MM_E_NOMEM;
             memcpy(copy, file_data, bytes);
         }
-        st = pack(ctx, w, copy ? copy : file_data);
+        st = pack(ctx, w, copy ? copy : file_data, w->dtype);
         mmi_free(copy);
         return st;
     }

@@ -36,6 +36,9 @@ mm_status mmi_weight_adopt(mm_context *ctx, mmi_weight *w, const void *file_data
  * of a float weight of type F32 are 0. */
 mm_status mmi_weight_own(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes);
 
+/* Take a matrix of floats as one of the block-quantized `dtype`, which mmi_can_quantize, packed on the context's threads. */
+mm_status mmi_weight_quantize(mm_context *ctx, mmi_weight *w, const void *file_data, size_t bytes, int32_t dtype);
+
 /* The elements of such a weight, [rows, cols]; NULL for a quantized one. */
 float *mmi_weight_values(mmi_weight *w);
 

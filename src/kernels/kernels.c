@@ -12,12 +12,16 @@ void mmi_kernels_init(mmi_kernels *k, int level)
     if (level >= MM_CPU_AVX2) {
         mmi_kernels_avx2(k);
         mmi_kernels_quant_avx2(k);
+        mmi_kernels_row_avx2(k);
     }
     if (level >= MM_CPU_AVX512) {
         mmi_kernels_avx512(k);
         mmi_kernels_quant_avx512(k);
     }
-    if (level >= MM_CPU_AMX) mmi_kernels_quant_amx(k);
+    if (level >= MM_CPU_AMX) {
+        mmi_kernels_quant_amx(k);
+        mmi_kernels_row_amx(k);
+    }
 #elif defined(__aarch64__)
     if (level >= MM_CPU_NEON) {
         mmi_kernels_neon(k);

@@ -129,8 +129,9 @@ typedef struct mmi_kernels {
     void (*float_linear)(const struct mmi_float_tile *tile);
 
     /* Block-quantized linear: see quant_pack.h */
-    void (*quantize_row)(const float *x, size_t n, void *row);
+    void (*quantize_row)(const float *x, size_t n, size_t span, void *row); /* span: blocks that share a scale */
     void (*quant_linear)(const struct mmi_quant_tile *tile);
+    void (*row_linear)(const struct mmi_quant_tile *tile); /* of Q8_ROW, its rows by spans of MMI_QUANT_SPAN */
 } mmi_kernels;
 
 /* Fill `k` for a level that the processor has. */
@@ -147,6 +148,8 @@ void mmi_kernels_quant_avx2(mmi_kernels *k);
 void mmi_kernels_avx512(mmi_kernels *k);
 void mmi_kernels_quant_avx512(mmi_kernels *k);
 void mmi_kernels_quant_amx(mmi_kernels *k);
+void mmi_kernels_row_avx2(mmi_kernels *k);
+void mmi_kernels_row_amx(mmi_kernels *k);
 #elif defined(__aarch64__)
 void mmi_kernels_neon(mmi_kernels *k);
 void mmi_kernels_quant_neon(mmi_kernels *k);

@@ -23,6 +23,10 @@
  *   acc = fma(w_min, x_scaled_sum, acc) where there is a min.
  * Where halves have scales of their own: both steps for the first half, then for the second, a half's x_scaled_sum being
  * x_scale * (float)(its sum of codes). A code of IQ4_NL is looked up and then counts as a code of 8 bits.
+ * Q8_ROW has a layout of its own: per block 8 lines as with 8-bit codes, but of signed bytes, blocks filled up to an even number with zeros; then 16
+ * f32 scales, a row each. Its activations are quantized by spans of MMI_QUANT_SPAN blocks (the last may be shorter), whose blocks have the same scale:
+ *   acc = fma(x_scale, (float)(sum over the span of w_code * x_code), acc);  at the end  acc * w_scale
+ *
  * The sums are exact integers, so all levels give the same bits. acc: float32.
  * SPDX-License-Identifier: MIT */
 #ifndef MMI_QUANT_LAYOUT_H
@@ -34,7 +38,7 @@
 #include "mm_tensor.h"
 #include "quant_pack.h"
 
-enum { MMI_QUANT_BLOCK = 32, MMI_QUANT_SUPER = 256 };
+enum { MMI_QUANT_BLOCK = 32, MMI_QUANT_SUPER = 256, MMI_QUANT_SPAN = 4 /* blocks */ };
 
 /* F(dtype, t) with t's dtype as a constant: kernels are compiled for each quantized type. */
 #define MMI_QUANT_CASE(type, F, t) \
@@ -131,6 +135,12 @@ typedef struct {
 } mmi_quant_block;
 
 void mmi_unpack_block(int32_t dtype, const void *group, size_t row, size_t cols, size_t b, mmi_quant_block *out);
+
+/* The scales of a packed group of Q8_ROW. */
+static inline const float *mmi_q8_row_scales(const void *group, size_t cols)
+{
+    return (const float *)(const void *)((const char *)group + MMI_PACK_ROWS * mmi_quant_row_code_bytes(cols));
+}
 
 /* A block of activations whose largest magnitude is below this counts as zeros: 127 / magnitude must stay finite. */
 #define MMI_QUANT_TINY 0x1p-100f

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "quant_pack.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "block_quant.h"
@@ -12,7 +13,10 @@
 size_t mmi_pack_group_bytes(int32_t dtype, size_t cols)
 {
     mmi_quant_format f = mmi_quant_format_of(dtype);
-    size_t bytes = cols / MMI_QUANT_BLOCK * (f.code_bytes + f.scale_bytes) + cols / MMI_QUANT_SUPER * f.super_bytes;
+    size_t bytes;
+
+    if (dtype == MM_DTYPE_Q8_ROW) return MMI_PACK_ROWS * (mmi_quant_row_code_bytes(cols) + sizeof(float));
+    bytes = cols / MMI_QUANT_BLOCK * (f.code_bytes + f.scale_bytes) + cols / MMI_QUANT_SUPER * f.super_bytes;
     return (bytes + 63) / 64 * 64; /* keeps the lines of every group aligned */
 }
 
@@ -130,6 +134,18 @@ void mmi_pack_group(int32_t dtype, const void *src, size_t rows, size_t cols, vo
     }
 }
 
+void mmi_pack_q8_row(const float *values, size_t row, size_t cols, void *group)
+{
+    int8_t *codes = (int8_t *)group + 4 * row;
+    float largest = 0, inverse;
+
+    for (size_t c = 0; c < cols && !isnan(largest); c++)
+        if (!(fabsf(values[c]) <= largest)) largest = fabsf(values[c]);
+    inverse = largest < MMI_QUANT_TINY || !isfinite(largest) ? 0 : 127 / largest;
+    for (size_t c = 0; c < cols && inverse > 0; c++) codes[c / 4 * 64 + c % 4] = (int8_t)roundf(values[c] * inverse);
+    ((float *)(uintptr_t)mmi_q8_row_scales(group, cols))[row] = isfinite(largest) ? largest / 127 : NAN;
+}
+
 static float get16(const uint8_t *arrays, size_t array, size_t row)
 {
     uint16_t h;
@@ -166,6 +182,11 @@ void mmi_unpack_row(int32_t dtype, const void *group, size_t row, size_t cols, f
 {
     mmi_quant_format f = mmi_quant_format_of(dtype);
 
+    if (dtype == MM_DTYPE_Q8_ROW) {
+        const int8_t *codes = (const int8_t *)group + 4 * row;
+        for (size_t c = 0; c < cols; c++) out[c] = mmi_q8_row_scales(group, cols)[row] * (float)codes[c / 4 * 64 + c % 4];
+        return;
+    }
     for (size_t b = 0; b < cols / MMI_QUANT_BLOCK; b++, out += MMI_QUANT_BLOCK) {
         mmi_quant_block w;
         mmi_unpack_block(dtype, group, row, cols, b, &w);

@@ -21,6 +21,9 @@ size_t mmi_pack_group_bytes(int32_t dtype, size_t cols);
 /* Pack one group from file rows `src` (row r at src + r * row bytes); rows beyond `rows` (< 16 given) become zeros. */
 void mmi_pack_group(int32_t dtype, const void *src, size_t rows, size_t cols, void *group);
 
+/* A row of floats into a group of Q8_ROW, which was zeros: to the nearest of 127 steps on either side, ties away from zero. */
+void mmi_pack_q8_row(const float *values, size_t row, size_t cols, void *group);
+
 /* Dequantize one row (0..15) of a packed group: the values that mmi_dequantize gives for the file's row. */
 void mmi_unpack_row(int32_t dtype, const void *group, size_t row, size_t cols, float *out);
 

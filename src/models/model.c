@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "adapter.h"
+#include "block_quant.h"
 #include "gguf_tokenizer.h"
 #include "projector_file.h"
 #include "registry.h"
@@ -165,13 +166,14 @@ typedef struct {
     const mmi_part_row *as; /* a part of another model; NULL: a whole */
     int bare;               /* of a part: without weights, which are the whole's */
     int trainable;
+    int32_t quantized;      /* mmi_weight_source.quantized */
 } opening;
 
 /* What a part that comes from another checkpoint needs of the whole's. */
 typedef struct {
     const char *base;               /* the folder that its path counts from, NULL: the working directory */
     const mmi_safetensors *weights; /* NULL: none */
-    int trainable;
+    const opening *how;             /* the whole is opened */
 } origin;
 
 static mm_status read_configuration(mm_context *ctx, mm_model *m, const mmi_json *config, const origin *o);
@@ -189,7 +191,8 @@ static int has_prefix(const mmi_safetensors *weights, const char *const *prefixe
 static mm_status open_part(mm_context *ctx, mm_model *m, size_t index, const mmi_json *own, const char *from, const origin *o)
 {
     static const char *const keys[] = {"from", NULL};
-    const opening how = {&m->arch->parts[index], has_prefix(o->weights, m->arch->parts[index].prefixes), o->trainable};
+    const opening how = {&m->arch->parts[index], has_prefix(o->weights, m->arch->parts[index].prefixes), o->how->trainable,
+                         o->how->quantized};
     const char *base = o->base && *from != '/' ? o->base : "";
     mmi_text path = {0};
     mm_status st = mmi_json_only(ctx, own, mmi_json_root(own), keys);
@@ -318,7 +321,7 @@ static mm_status open_gguf(mm_context *ctx, const char *path, const opening *how
     }
     if ((st = adopt_architecture(ctx, m, arch, name, n))) goto cleanup;
     if ((st = arch->read_gguf(ctx, m, f))) goto cleanup;
-    if (!how->bare && (st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path, .trainable = how->trainable}))) goto cleanup;
+    if (!how->bare && (st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = path, .trainable = how->trainable, .quantized = how->quantized}))) goto cleanup;
     if ((st = mmi_gguf_string(ctx, f, "tokenizer.ggml.model", 0, &tokenizer, &tokenizer_size))) goto cleanup;
     if (tokenizer && (st = tolerate(ctx, mmi_tokenizer_from_gguf(ctx, f, &m->tokenizer), "tokenizer"))) goto cleanup;
     if ((st = note_special_tokens(ctx, m))) goto cleanup;
@@ -544,7 +547,7 @@ static mm_status assemble(mm_context *ctx, const mmi_hf_directory *d, const char
         goto cleanup;
     }
     if ((st = adopt_architecture(ctx, m, arch, class_name, strlen(class_name)))) goto cleanup;
-    if ((st = read_configuration(ctx, m, d->config, &(origin){d->path, d->weights, how->trainable}))) goto cleanup;
+    if ((st = read_configuration(ctx, m, d->config, &(origin){d->path, d->weights, how}))) goto cleanup;
     if (!how->bare && (st = mmi_weights_load(ctx, m, source))) goto cleanup;
     if (d->tokenizer && m->info.vocabulary &&
         (st = tolerate(ctx, mmi_tokenizer_from_json(ctx, d->tokenizer, d->tokenizer_config, &m->tokenizer), "tokenizer")))
@@ -575,7 +578,10 @@ static mm_status open_directory(mm_context *ctx, const char *path, const opening
     mmi_hf_directory *d = NULL;
     mm_status st = mmi_hf_directory_open(ctx, path, &d);
 
-    if (!st) st = assemble(ctx, d, "safetensors", how, &(mmi_weight_source){.safetensors = d->weights, .name = path, .trainable = how->trainable}, out);
+    if (!st) {
+        mmi_weight_source source = {.safetensors = d->weights, .name = path, .trainable = how->trainable, .quantized = how->quantized};
+        st = assemble(ctx, d, "safetensors", how, &source, out);
+    }
     mmi_hf_directory_destroy(d);
     return st;
 }
@@ -588,7 +594,7 @@ static void forget_maps(const mm_model *m)
         if (m->parts[i]) forget_maps(m->parts[i]);
 }
 
-mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out)
+static mm_status open_pair(mm_context *ctx, const char *text_path, const char *projector_path, const opening *how, mm_model **out)
 {
     mmi_projector_file projector = {0};
     mmi_gguf *f = NULL;
@@ -597,7 +603,7 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
     mm_status st;
 
     *out = NULL;
-    if ((st = open_gguf(ctx, text_path, &(opening){NULL, 0, 0}, &text))) goto cleanup;
+    if ((st = open_gguf(ctx, text_path, how, &text))) goto cleanup;
     if ((st = mmi_gguf_open(ctx, projector_path, &f))) goto cleanup;
     if ((st = mmi_projector_file_read(ctx, f, text->tokenizer, &projector))) goto cleanup;
     if ((st = model_new(ctx, text_path, "gguf", &m))) goto cleanup;
@@ -610,8 +616,8 @@ mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char
         text->part = &m->arch->parts[i]; /* by which its modules are known */
         text = NULL;
     }
-    if ((st = read_configuration(ctx, m, projector.config, &(origin){NULL, NULL, 0}))) goto cleanup;
-    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = projector_path, .projector = &projector}))) goto cleanup;
+    if ((st = read_configuration(ctx, m, projector.config, &(origin){NULL, NULL, how}))) goto cleanup;
+    if ((st = mmi_weights_load(ctx, m, &(mmi_weight_source){.gguf = f, .name = projector_path, .projector = &projector, .quantized = how->quantized}))) goto cleanup;
     if (projector.processor && (st = read_image_processor(ctx, m, projector.processor))) goto cleanup;
     forget_maps(m);
     *out = m;
@@ -634,8 +640,23 @@ static mm_status open_path(mm_context *ctx, const char *path, const opening *how
     return st;
 }
 
-mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, &(opening){NULL, 0, 0}, out); }
-mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, &(opening){NULL, 0, 1}, out); }
+mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, &(opening){0}, out); }
+mm_status mmi_model_open_trainable(mm_context *ctx, const char *path, mm_model **out) { return open_path(ctx, path, &(opening){.trainable = 1}, out); }
+
+mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out)
+{
+    return open_pair(ctx, text_path, projector_path, &(opening){0}, out);
+}
+
+mm_status mmi_model_open_quantized(mm_context *ctx, const char *path, const char *projector_path, int32_t dtype, mm_model **out)
+{
+    const opening how = {.quantized = dtype};
+
+    *out = NULL;
+    if (dtype != MM_DTYPE_Q8_ROW && !mmi_can_quantize(dtype))
+        return mmi_fail(ctx, MM_E_DTYPE, "weights are quantized to Q8_0 or Q8_ROW, not to %s", mm_dtype_name(dtype));
+    return projector_path ? open_pair(ctx, path, projector_path, &how, out) : open_path(ctx, path, &how, out);
+}
 
 mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm_model **out)
 {
@@ -645,7 +666,7 @@ mm_status mmi_model_create(mm_context *ctx, const char *config, int64_t seed, mm
 
     *out = NULL;
     st = mmi_json_parse(ctx, name, config, strlen(config), &d.config);
-    if (!st) st = assemble(ctx, &d, "created", &(opening){NULL, 0, 1}, &(mmi_weight_source){.seed = seed, .name = name, .trainable = 1}, out);
+    if (!st) st = assemble(ctx, &d, "created", &(opening){.trainable = 1}, &(mmi_weight_source){.seed = seed, .name = name, .trainable = 1}, out);
     mmi_json_destroy(d.config);
     if (st) return st;
     (*out)->config_text = mmi_strdup(ctx, config);
@@ -669,7 +690,7 @@ mm_status mmi_model_create_in(mm_context *ctx, const char *directory, const char
         source.name = weights;
         source.taken = &taken;
     }
-    if (!st) st = assemble(ctx, d, "created", &(opening){NULL, 0, 1}, &source, out);
+    if (!st) st = assemble(ctx, d, "created", &(opening){.trainable = 1}, &source, out);
     if (!st && weights && !taken) {
         st = mmi_fail(ctx, MM_E_NOT_FOUND, "%s: no tensor of %s is in it", weights, (*out)->class_name);
         mmi_model_release(*out);

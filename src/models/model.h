@@ -225,6 +225,7 @@ struct mm_model {
 
 mm_status mmi_model_open(mm_context *ctx, const char *path, mm_model **out);
 mm_status mmi_model_open_pair(mm_context *ctx, const char *text_path, const char *projector_path, mm_model **out); /* mm_model.h */
+mm_status mmi_model_open_quantized(mm_context *ctx, const char *path, const char *projector_path, int32_t dtype, mm_model **out); /* mm_model.h */
 /* A model with the weights of `base` under records of its own, which may be changed before others see it. */
 mm_status mmi_model_derive(mm_context *ctx, mm_model *base, mm_model **out);
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dtype.h"
+#include "quant_pack.h"
 #include "size.h"
 #include "tensor.h"
 #include "weight_init.h"
@@ -227,6 +229,13 @@ static mm_status draw_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     return mmi_weight_draw(ctx, m, row, w, s->seed);
 }
 
+/* Worth it: no convolution, whole blocks, and rows enough for a packed group. */
+static int is_quantized_here(const mmi_weight_source *s, const mmi_weight_row *row, const mmi_weight *w)
+{
+    return s->quantized && !mmi_dtype_is_quantized(w->dtype) && !(row->flags & MMI_ROW_TABLE) && w->rank == 2 && w->shape[0] >= MMI_PACK_ROWS &&
+           w->shape[1] % (int64_t)mmi_dtype_get(s->quantized)->block == 0;
+}
+
 static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source *s, const mmi_weight_row *row, int64_t layer, capacities *room)
 {
     int64_t shape[MM_TENSOR_MAX_RANK] = {0};
@@ -263,6 +272,8 @@ static mm_status load_row(mm_context *ctx, mm_model *m, const mmi_weight_source 
     if (!st && turned) st = transpose(ctx, &t, shape, &own);
     if (!st && s->trainable)
         st = mmi_weight_own(ctx, w, own ? own : t.data, t.bytes);
+    else if (!st && is_quantized_here(s, row, w))
+        st = mmi_weight_quantize(ctx, w, own ? own : t.data, t.bytes, s->quantized);
     else if (!st)
         st = mmi_weight_adopt(ctx, w, own ? own : t.data, t.bytes, !(row->flags & MMI_ROW_TABLE), &in_place);
     if (own && in_place) {
@@ -290,7 +301,7 @@ static mm_status list_dtypes(mm_context *ctx, mm_model *m)
 {
     mmi_text text = {0};
 
-    for (int32_t d = 0; d <= MM_DTYPE_IQ4_NL; d++) {
+    for (int32_t d = 0; d <= MM_DTYPE_Q8_ROW; d++) {
         size_t n = matrices_of(m, d);
         if (n && mmi_text_format(ctx, &text, "%s%s x %zu", text.size ? ", " : "", mm_dtype_name(d), n)) {
             mmi_text_clear(&text);

@@ -12,6 +12,7 @@ typedef struct {
     const mmi_safetensors *safetensors;
     int64_t seed;
     int trainable; /* the weights are to be changed: mmi_weight_own */
+    int32_t quantized; /* matrices of floats that are multiplied become this block-quantized type; MM_DTYPE_F32: stay as they are */
     const char *name; /* for messages */
     size_t *taken; /* safetensors of another model: how many of its tensors are this one's; what it has not is drawn. NULL: all must be there */
     const mmi_projector_file *projector; /* NULL: gguf has the names of its architecture */

@@ -15,6 +15,8 @@
  * SPDX-License-Identifier: MIT */
 #include "block_quant.h"
 
+#include <math.h>
+
 #include "dtype.h"
 
 const int8_t mmi_iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
@@ -164,5 +166,29 @@ void mmi_dequantize(int32_t dtype, const void *src, float *dst, size_t n)
                 dst[c] = has_min ? v + m[c / 16] : v; /* adding 0 would lose the sign of -0 */
             }
         }
+    }
+}
+
+int mmi_can_quantize(int32_t dtype) { return dtype == MM_DTYPE_Q8_0; }
+
+/* Ties away from zero; 0 for what is no number. */
+static int8_t round_away(float x) { return isfinite(x) ? (int8_t)roundf(x) : 0; }
+
+void mmi_quantize(int32_t dtype, const float *src, void *dst, size_t n)
+{
+    uint8_t *block = dst;
+
+    for (size_t i = 0; i < n; i += MMI_BLOCK_PART, src += MMI_BLOCK_PART, block += mmi_dtype_get(dtype)->block_bytes) {
+        float largest = 0, scale, inverse;
+        uint16_t h;
+
+        for (int c = 0; c < MMI_BLOCK_PART && !isnan(largest); c++)
+            if (!(fabsf(src[c]) <= largest)) largest = fabsf(src[c]);
+        scale = largest / 127;
+        inverse = scale == 0 ? 0 : 1 / scale;
+        h = mmi_f32_to_f16(scale);
+        block[0] = (uint8_t)h;
+        block[1] = (uint8_t)(h >> 8);
+        for (int c = 0; c < MMI_BLOCK_PART; c++) block[2 + c] = (uint8_t)round_away(src[c] * inverse);
     }
 }

@@ -29,4 +29,8 @@ extern const int8_t mmi_iq4_nl_values[16];
 /* n elements (whole blocks) of a quantized dtype to f32. */
 void mmi_dequantize(int32_t dtype, const void *src, float *dst, size_t n);
 
+/* The other way, to the bits that gguf-py writes. A block with what is not finite gives blocks with it. */
+int mmi_can_quantize(int32_t dtype); /* of the types that this can make */
+void mmi_quantize(int32_t dtype, const float *src, void *dst, size_t n);
+
 #endif

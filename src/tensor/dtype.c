@@ -6,16 +6,16 @@
 static const mmi_dtype_info plain[] = {{"F32", 1, 4}, {"F16", 1, 2}, {"BF16", 1, 2}, {"I32", 1, 4}, {"I64", 1, 8}, {"U8", 1, 1}};
 static const mmi_dtype_info quantized[] = {{"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q5_0", 32, 22}, {"Q5_1", 32, 24},
                                            {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
-                                           {"Q2_K", 256, 84}, {"Q3_K", 256, 110}, {"IQ4_NL", 32, 18}};
+                                           {"Q2_K", 256, 84}, {"Q3_K", 256, 110}, {"IQ4_NL", 32, 18}, {"Q8_ROW", 32, 32}};
 
 const mmi_dtype_info *mmi_dtype_get(int32_t d)
 {
     if (d >= MM_DTYPE_F32 && d <= MM_DTYPE_U8) return &plain[d];
-    if (d >= MM_DTYPE_Q4_0 && d <= MM_DTYPE_IQ4_NL) return &quantized[d - MM_DTYPE_Q4_0];
+    if (d >= MM_DTYPE_Q4_0 && d <= MM_DTYPE_Q8_ROW) return &quantized[d - MM_DTYPE_Q4_0];
     return NULL;
 }
 
-int mmi_dtype_is_quantized(int32_t d) { return d >= MM_DTYPE_Q4_0 && d <= MM_DTYPE_IQ4_NL; }
+int mmi_dtype_is_quantized(int32_t d) { return d >= MM_DTYPE_Q4_0 && d <= MM_DTYPE_Q8_ROW; }
 
 int mmi_dtype_bytes(int32_t d, size_t n, size_t *out)
 {

@@ -30,7 +30,7 @@ mm_status mmi_tensor_measure(mm_context *ctx, int32_t dtype, int32_t rank, const
 {
     size_t n = 1, row, rows = 1;
 
-    if (!mmi_dtype_get(dtype)) return mmi_fail(ctx, MM_E_ARGUMENT, "%d is no element type", dtype);
+    if (!mmi_dtype_get(dtype) || dtype == MM_DTYPE_Q8_ROW) return mmi_fail(ctx, MM_E_ARGUMENT, "%d is no element type of a tensor", dtype);
     if (rank < 0 || rank > MM_TENSOR_MAX_RANK) return mmi_fail(ctx, MM_E_ARGUMENT, "rank %d is outside 0..%d", rank, MM_TENSOR_MAX_RANK);
     if (rank && !shape) return mmi_fail(ctx, MM_E_ARGUMENT, "shape is NULL");
     for (int32_t i = 0; i < rank; i++) {

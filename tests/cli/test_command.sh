@@ -89,6 +89,10 @@ expect 0 adapter "$mm" info "$models/gpt2" --adapter tests/golden/adapters/gpt2;
 expect 0 adapter-json "$mm" info "$models/gpt2" --json; said out '"adapter": null'
 expect 1 wrong-adapter "$mm" info "$models/llama_words" --adapter tests/golden/adapters/gpt2; said err "the model has no such module"; silent out
 expect 1 no-adapter "$mm" generate "$models/llama_words" --raw --prompt a --adapter "$dir/none"; said err adapter_config.json; silent out
+expect 0 weights "$mm" info "$models/bert" --weights q8_row; said out "F32 x 5, Q8_ROW x 11"
+expect 0 weights-pair "$mm" info "$pair/model.gguf" --mmproj "$pair/mmproj.gguf" --weights Q8_0; said out "Q8_0 x"
+expect 1 wrong-weights "$mm" info "$models/bert" --weights q4_0; said err "not to Q4_0"; silent out
+expect 2 no-weights "$mm" info "$models/bert" --weights q9; said err "q9 is no type of weights"; silent out
 expect 1 no-eyes "$mm" generate "$models/llama_words" --raw --image $picture --prompt a; said err "llama_words"; silent out
 expect 1 no-picture-file "$mm" generate "$pair" --raw --image "$dir/none.jpg" --prompt a; said err none.jpg; silent out
 expect 0 beams "$mm" generate "$models/llama_words" --raw --prompt a --beams 3 --length-penalty 0.5 --max-tokens 5 --ids

@@ -1,4 +1,5 @@
-"""Writes tests/golden/block_quant.bin: random blocks of each GGUF format and what gguf-py makes of them.
+"""Writes tests/golden/block_quant.bin: random blocks of each GGUF format and what gguf-py makes of them;
+then u32 elements, f32 values and the blocks of Q8_0 that gguf-py makes of them.
 
 For each format, little-endian: u32 number of the format in mm_tensor.h, u32 elements, u32 bytes, the bytes, the f32 values.
 Every bit of the codes and of the packed 6-bit scales is random; f16 scales are finite, some negative, zero or subnormal.
@@ -10,7 +11,7 @@ import struct
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as T
-from gguf.quants import dequantize
+from gguf.quants import dequantize, quantize
 
 # format: number in mm_tensor.h, where its f16 scales stand in a block
 FORMATS = {
@@ -34,3 +35,10 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "block_quant.
         values = dequantize(blocks.reshape(-1), kind).astype("<f4")
         assert values.size == ELEMENTS and np.isfinite(values).all()
         out.write(struct.pack("<III", number, ELEMENTS, blocks.size) + blocks.tobytes() + values.tobytes())
+    values = (rng.normal(0, 1, 2048) * np.exp2(rng.integers(-20, 12, 64)).repeat(32)).astype("<f4")
+    values[:32] = np.arange(32) + 0.5  # ties
+    values[31] = -127
+    values[32:64] = 0
+    values[64:96] *= np.float32(1e-9)  # whose scale is 0 as f16
+    values[96] = -0.0
+    out.write(struct.pack("<I", values.size) + values.tobytes() + quantize(values, T.Q8_0).tobytes())

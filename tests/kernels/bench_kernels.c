@@ -74,7 +74,7 @@ static void bench(int32_t dtype, size_t rows, size_t cols, int best_level)
         mmi_kernels_init(&k, level);
         for (size_t i = 0; i < cols; i++) values[i] = (float)rand() / (float)RAND_MAX - 0.5f;
         start = now();
-        for (int i = 0; i < MOST_M; i++) k.quantize_row(values, cols, x + (size_t)i * row_bytes);
+        for (int i = 0; i < MOST_M; i++) k.quantize_row(values, cols, 1, x + (size_t)i * row_bytes);
         quantize = (now() - start) / MOST_M;
 
         printf("%-5s %5zu x %4zu  %-9s quantize %5.2f us", mm_dtype_name(dtype), rows, cols, mmi_cpu_level_name(level),

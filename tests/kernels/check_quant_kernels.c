@@ -74,6 +74,17 @@ static uint8_t *make_weights(int32_t dtype, size_t rows, size_t cols, int kind)
     return w;
 }
 
+/* [rows, cols] floats, to be packed as Q8_ROW: a row that is not finite with BAD_SCALES. */
+static uint8_t *make_floats(size_t rows, size_t cols, int kind)
+{
+    float *w = malloc(rows * cols * sizeof *w);
+
+    assert_non_null(w);
+    for (size_t i = 0; i < rows * cols; i++) w[i] = kind == ALL_ONES ? 1 : kind == ALL_ZEROS ? 0 : kind == LARGEST_NEGATIVE ? -1 : random_unit();
+    for (size_t r = 0; kind == BAD_SCALES && r < rows; r += 5) w[r * cols + r] = r % 2 ? NAN : INFINITY;
+    return (uint8_t *)w;
+}
+
 static uint8_t *pack(int32_t dtype, const uint8_t *w, size_t rows, size_t cols, size_t misalign, uint8_t **base)
 {
     size_t bytes = 0, row_bytes = 0, group_bytes = mmi_pack_group_bytes(dtype, cols);
@@ -82,6 +93,12 @@ static uint8_t *pack(int32_t dtype, const uint8_t *w, size_t rows, size_t cols, 
     assert_int_equal(mmi_dtype_bytes(dtype, cols, &row_bytes), 0);
     *base = malloc(bytes + misalign);
     assert_non_null(*base);
+    if (dtype == MM_DTYPE_Q8_ROW) {
+        memset(*base, 0, bytes + misalign);
+        for (size_t r = 0; r < rows; r++)
+            mmi_pack_q8_row((const float *)(const void *)w + r * cols, r % MMI_PACK_ROWS, cols, *base + misalign + r / MMI_PACK_ROWS * group_bytes);
+        return *base + misalign;
+    }
     for (size_t r = 0; r < rows; r += MMI_PACK_ROWS)
         mmi_pack_group(dtype, w + r * row_bytes, rows - r < MMI_PACK_ROWS ? rows - r : MMI_PACK_ROWS, cols,
                        *base + misalign + r / MMI_PACK_ROWS * group_bytes);
@@ -108,7 +125,7 @@ static void fill_row(float *x, size_t cols, int kind)
 }
 
 /* m quantized rows. The reference makes them; the levels' own quantization has its test. */
-static uint8_t *make_rows(size_t m, size_t cols, int kind)
+static uint8_t *make_rows(size_t m, size_t cols, size_t span, int kind)
 {
     size_t bytes = mmi_quant_row_bytes(cols);
     uint8_t *rows = malloc(m * bytes + 1);
@@ -118,7 +135,7 @@ static uint8_t *make_rows(size_t m, size_t cols, int kind)
     assert_non_null(x);
     for (size_t i = 0; i < m; i++) {
         fill_row(x, cols, kind);
-        levels[0].quantize_row(x, cols, rows + i * bytes);
+        levels[0].quantize_row(x, cols, span, rows + i * bytes);
     }
     free(x);
     return rows;
@@ -157,23 +174,28 @@ static void check_border(const outputs *o, size_t first, size_t last)
     }
 }
 
+static void linear(int level, const mmi_quant_tile *t)
+{
+    (t->dtype == MM_DTYPE_Q8_ROW ? levels[level].row_linear : levels[level].quant_linear)(t);
+}
+
 /* Every level, its outputs against the reference's, and one row at a time. */
 static void check_levels(int32_t dtype, size_t rows, size_t cols, size_t m, int w_kind, int x_kind, size_t misalign)
 {
-    uint8_t *base, *w = make_weights(dtype, rows, cols, w_kind), *packed = pack(dtype, w, rows, cols, misalign, &base);
-    uint8_t *x = make_rows(m, cols, x_kind);
+    uint8_t *base, *w = dtype == MM_DTYPE_Q8_ROW ? make_floats(rows, cols, w_kind) : make_weights(dtype, rows, cols, w_kind);
+    uint8_t *packed = pack(dtype, w, rows, cols, misalign, &base), *x = make_rows(m, cols, dtype == MM_DTYPE_Q8_ROW ? MMI_QUANT_SPAN : 1, x_kind);
     size_t groups = (rows + MMI_PACK_ROWS - 1) / MMI_PACK_ROWS, row_bytes = mmi_quant_row_bytes(cols);
     outputs expected = make_outputs(m, rows, 0);
     mmi_quant_tile t = {dtype, packed, rows, cols, 0, groups, x, m, expected.y, expected.ldy};
 
-    levels[0].quant_linear(&t);
+    linear(0, &t);
     check_border(&expected, 0, rows);
     for (int level = 0; level < level_count; level++) {
         outputs o = make_outputs(m, rows, misalign);
 
         t.y = o.y;
         t.ldy = o.ldy;
-        levels[level].quant_linear(&t);
+        linear(level, &t);
         check_border(&o, 0, rows);
         for (size_t i = 0; i < m; i++)
             for (size_t r = 0; r < rows; r++)
@@ -193,7 +215,7 @@ static void check_levels(int32_t dtype, size_t rows, size_t cols, size_t m, int 
             s.ldy = one.ldy;
             s.group0 = g;
             s.group1 = g + 1;
-            levels[level].quant_linear(&s);
+            linear(level, &s);
             check_border(&one, 16 * g, last);
             for (size_t r = 16 * g; r < last; r++) assert_true(same(one.y[r], expected.y[i * expected.ldy + r]));
             free(one.all);
@@ -210,18 +232,19 @@ static void test_levels(void **state)
     static const size_t all_rows[] = {1, 15, 16, 17, 33}, blocks[] = {1, 2, 3, 5}, ms[] = {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 33};
 
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++)
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q8_ROW; dtype++)
         for (size_t r = 0; r < sizeof all_rows / sizeof *all_rows; r++)
             for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++)
                 for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
-                    check_levels(dtype, all_rows[r], blocks[b] * mmi_dtype_get(dtype)->block, ms[i], RANDOM, RANDOM, r % 2);
+                    check_levels(dtype, all_rows[r], blocks[b] * mmi_dtype_get(dtype)->block, ms[i], RANDOM, RANDOM,
+                                 dtype == MM_DTYPE_Q8_ROW ? 0 : r % 2); /* its scales are floats, aligned as those are */
 }
 
 /* More rows than a kernel holds at a time, more columns than any block it may cut them into. */
 static void test_large(void **state)
 {
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++) {
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q8_ROW; dtype++) {
         check_levels(dtype, 18, 256, 149, RANDOM, RANDOM, 0);
         check_levels(dtype, 18, 4096 + 256, 19, RANDOM, RANDOM, 0);
     }
@@ -231,10 +254,43 @@ static void test_large(void **state)
 static void test_extremes(void **state)
 {
     (void)state;
-    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++)
+    for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_Q8_ROW; dtype++)
         for (int w = RANDOM; w < KINDS; w++)
             for (int x = RANDOM; x < BAD_SCALES; x++)
                 for (size_t m = 1; m <= 18; m += 17) check_levels(dtype, 17, 512, m, w, x, 0);
+}
+
+/* The reference of Q8_ROW against float64 on what mmi_unpack_row gives: a rounding for the weight, the sum, its scale and each addition. */
+static void test_row_against_double(void **state)
+{
+    enum { ROWS = 17, M = 3 };
+
+    (void)state;
+    for (size_t cols = 32; cols < 700; cols += 96) {
+        const size_t row_bytes = mmi_quant_row_bytes(cols), group_bytes = mmi_pack_group_bytes(MM_DTYPE_Q8_ROW, cols);
+        uint8_t *base, *w = make_floats(ROWS, cols, RANDOM), *packed = pack(MM_DTYPE_Q8_ROW, w, ROWS, cols, 0, &base);
+        uint8_t *x = make_rows(M, cols, MMI_QUANT_SPAN, RANDOM);
+        float values[700], y[M][ROWS];
+        mmi_quant_tile t = {MM_DTYPE_Q8_ROW, packed, ROWS, cols, 0, 2, x, M, y[0], ROWS};
+
+        linear(0, &t);
+        for (size_t r = 0; r < ROWS; r++) {
+            mmi_unpack_row(MM_DTYPE_Q8_ROW, packed + r / 16 * group_bytes, r % 16, cols, values);
+            for (size_t i = 0; i < M; i++) {
+                mmi_quant_row q = mmi_quant_row_at(x + i * row_bytes, cols);
+                double sum = 0, magnitude = 0;
+                for (size_t c = 0; c < cols; c++) {
+                    double term = (double)values[c] * q.codes[c] * (double)q.scales[c / 32];
+                    sum += term;
+                    magnitude += fabs(term);
+                }
+                assert_true(fabs((double)y[i][r] - sum) <= (double)(cols / 128 + 4) * 0x1p-24 * magnitude);
+            }
+        }
+        free(x);
+        free(base);
+        free(w);
+    }
 }
 
 /* The reference against float64 on mmi_dequantize's weights. Its rounding errors: one for w_scale * x_scale, one for
@@ -247,7 +303,7 @@ static void test_against_double(void **state)
     for (int32_t dtype = MM_DTYPE_Q4_0; dtype <= MM_DTYPE_IQ4_NL; dtype++) {
         const size_t cols = 768, blocks = cols / 32, row_bytes = mmi_quant_row_bytes(cols);
         uint8_t *base, *w = make_weights(dtype, ROWS, cols, RANDOM), *packed = pack(dtype, w, ROWS, cols, 0, &base);
-        uint8_t *x = make_rows(M, cols, RANDOM);
+        uint8_t *x = make_rows(M, cols, 1, RANDOM);
         float *values = malloc(cols * sizeof *values), y[M][ROWS];
         mmi_quant_tile t = {dtype, packed, ROWS, cols, 0, 2, x, M, y[0], ROWS};
         size_t file_row = 0;
@@ -282,7 +338,7 @@ static void test_against_double(void **state)
 }
 
 /* One row quantized by every level: the same bytes; and what the format promises, checked in float64. */
-static void check_quantize(const float *x, size_t cols)
+static void check_quantize_span(const float *x, size_t cols, size_t span)
 {
     size_t bytes = mmi_quant_row_bytes(cols);
     uint8_t *expected = malloc(bytes), *row = malloc(bytes + 1);
@@ -291,15 +347,15 @@ static void check_quantize(const float *x, size_t cols)
     assert_non_null(expected);
     assert_non_null(row);
     memset(expected, 0x5A, bytes);
-    levels[0].quantize_row(x, cols, expected);
+    levels[0].quantize_row(x, cols, span, expected);
     for (size_t b = 0; b < cols / 32; b++) {
         double largest = 0;
         int sum[2] = {0, 0}, finite = 1;
 
-        for (size_t c = 32 * b; c < 32 * b + 32; c++) {
+        for (size_t c = b / span * span * 32; c < cols && c < (b / span + 1) * span * 32; c++) {
             if (!isfinite(x[c])) finite = 0;
             else largest = fmax(largest, fabs((double)x[c]));
-            sum[c % 32 / 16] += q.codes[c];
+            if (c / 32 == b) sum[c % 32 / 16] += q.codes[c];
         }
         assert_int_equal(q.sums[2 * b], sum[0]);
         assert_int_equal(q.sums[2 * b + 1], sum[1]);
@@ -317,7 +373,7 @@ static void check_quantize(const float *x, size_t cols)
     }
     for (int level = 1; level < level_count; level++) {
         memset(row, 0x5A, bytes + 1);
-        levels[level].quantize_row(x, cols, row);
+        levels[level].quantize_row(x, cols, span, row);
         assert_memory_equal(row, expected, (size_t)((const uint8_t *)q.scales - expected));
         for (size_t b = 0; b < cols / 32; b++) {
             mmi_quant_row p = mmi_quant_row_at(row, cols);
@@ -329,6 +385,12 @@ static void check_quantize(const float *x, size_t cols)
     }
     free(expected);
     free(row);
+}
+
+static void check_quantize(const float *x, size_t cols)
+{
+    check_quantize_span(x, cols, 1);
+    check_quantize_span(x, cols, MMI_QUANT_SPAN);
 }
 
 static void test_quantize(void **state)
@@ -370,7 +432,7 @@ static void test_not_finite(void **state)
             for (int i = 0; i < M; i++) {
                 fill_row(x, COLS, RANDOM);
                 if (i % 3 == 1) x[40 + i] = i % 2 ? NAN : INFINITY;
-                levels[level].quantize_row(x, COLS, rows + (size_t)i * row_bytes);
+                levels[level].quantize_row(x, COLS, 1, rows + (size_t)i * row_bytes);
             }
             levels[level].quant_linear(&t);
             for (int i = 0; i < M; i++)
@@ -390,6 +452,7 @@ static void test_tiles_released(void **state)
     for (size_t m = 1; m <= 40; m += 13) {
         uint32_t a, d;
         check_levels(MM_DTYPE_Q4_1, 16, 64, m, RANDOM, RANDOM, 0);
+        check_levels(MM_DTYPE_Q8_ROW, 16, 64, m, RANDOM, RANDOM, 0);
         __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(1));
         assert_int_equal(a >> 17 & 3, 0);
     }
@@ -403,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_against_double),
+        cmocka_unit_test(test_row_against_double),
         cmocka_unit_test(test_quantize),
         cmocka_unit_test(test_not_finite),
 #if defined(__x86_64__)

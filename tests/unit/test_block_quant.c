@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "block_quant.h"
 #include "dtype.h"
@@ -22,6 +23,8 @@ typedef struct {
 
 enum { FORMATS = MM_DTYPE_IQ4_NL - MM_DTYPE_Q4_0 + 1 };
 static golden goldens[FORMATS];
+static float values[2048];
+static uint8_t blocks[2048 / 32 * 34];
 
 static int setup(void **state)
 {
@@ -36,6 +39,10 @@ static int setup(void **state)
         if (!g->blocks || !g->values) return -1;
         if (fread(g->blocks, 1, g->bytes, f) != g->bytes) return -1;
         if (fread(g->values, sizeof(float), g->elements, f) != g->elements) return -1;
+    }
+    {
+        uint32_t n = 0;
+        if (fread(&n, sizeof n, 1, f) != 1 || n != 2048 || fread(values, sizeof values, 1, f) != 1 || fread(blocks, sizeof blocks, 1, f) != 1) return -1;
     }
     return fclose(f);
 }
@@ -77,6 +84,54 @@ static void test_dequantize(void **state)
         assert_same_bits(out, g->values, g->elements);
         free(out);
     }
+}
+
+/* The blocks that gguf-py writes, to the bit; what is not finite stays so in its own block. */
+static void test_quantize(void **state)
+{
+    uint8_t have[sizeof blocks];
+    float odd[64] = {0}, back[64];
+    (void)state;
+
+    assert_true(mmi_can_quantize(MM_DTYPE_Q8_0) && !mmi_can_quantize(MM_DTYPE_Q4_0) && !mmi_can_quantize(MM_DTYPE_F32));
+    mmi_quantize(MM_DTYPE_Q8_0, values, have, 2048);
+    assert_memory_equal(have, blocks, sizeof blocks);
+    for (int i = 0; i < 2; i++) {
+        odd[3] = i ? INFINITY : NAN;
+        odd[4] = odd[40] = 1;
+        mmi_quantize(MM_DTYPE_Q8_0, odd, have, 64);
+        mmi_dequantize(MM_DTYPE_Q8_0, have, back, 64);
+        assert_false(isfinite(back[4]));
+        assert_true(fabsf(back[40] - 1) < 1e-3f && back[41] == 0);
+    }
+}
+
+/* A packed row of Q8_ROW is within half a step of its values; NaN where they are not finite; others are not touched. */
+static void test_q8_row(void **state)
+{
+    enum { COLS = 96 };
+    size_t bytes = 0;
+    uint8_t *group;
+    float out[COLS], odd[COLS] = {1, NAN}, largest = 0;
+    (void)state;
+
+    assert_int_equal(mmi_pack_bytes(MM_DTYPE_Q8_ROW, 16, COLS, &bytes), 0);
+    assert_int_equal(bytes, mmi_pack_group_bytes(MM_DTYPE_Q8_ROW, COLS));
+    assert_int_equal(bytes % 64, 0);
+    assert_int_not_equal(mmi_pack_bytes(MM_DTYPE_Q8_ROW, SIZE_MAX / 4, 1024, &bytes), 0);
+    assert_int_not_equal(mmi_pack_bytes(MM_DTYPE_Q8_ROW, 16, SIZE_MAX / 32 * 32, &bytes), 0);
+    group = calloc(1, bytes);
+    assert_non_null(group);
+    mmi_pack_q8_row(values + 640, 5, COLS, group);
+    mmi_pack_q8_row(odd, 7, COLS, group);
+    for (int c = 0; c < COLS; c++) largest = fmaxf(largest, fabsf(values[640 + c]));
+    mmi_unpack_row(MM_DTYPE_Q8_ROW, group, 5, COLS, out);
+    for (int c = 0; c < COLS; c++) assert_true(fabsf(out[c] - values[640 + c]) <= largest / 127 * 0.50001f);
+    mmi_unpack_row(MM_DTYPE_Q8_ROW, group, 7, COLS, out);
+    for (int c = 0; c < COLS; c++) assert_true(isnan(out[c]));
+    mmi_unpack_row(MM_DTYPE_Q8_ROW, group, 6, COLS, out);
+    for (int c = 0; c < COLS; c++) assert_true(out[c] == 0);
+    free(group);
 }
 
 /* Rows of a packed group come back as mmi_dequantize gives them; rows that are not there are zeros. The row length
@@ -150,6 +205,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dequantize),
+        cmocka_unit_test(test_quantize),
+        cmocka_unit_test(test_q8_row),
         cmocka_unit_test(test_pack_unpack),
         cmocka_unit_test(test_sizes),
     };

@@ -7,7 +7,7 @@
 
 static const int32_t every[] = {MM_DTYPE_F32,  MM_DTYPE_F16,  MM_DTYPE_BF16, MM_DTYPE_I32,  MM_DTYPE_I64,  MM_DTYPE_U8,   MM_DTYPE_Q4_0,
                                 MM_DTYPE_Q4_1, MM_DTYPE_Q5_0, MM_DTYPE_Q5_1, MM_DTYPE_Q8_0, MM_DTYPE_Q4_K, MM_DTYPE_Q5_K, MM_DTYPE_Q6_K,
-                                MM_DTYPE_Q2_K, MM_DTYPE_Q3_K, MM_DTYPE_IQ4_NL};
+                                MM_DTYPE_Q2_K, MM_DTYPE_Q3_K, MM_DTYPE_IQ4_NL, MM_DTYPE_Q8_ROW};
 
 static void test_sizes(void **state)
 {
@@ -17,7 +17,7 @@ static void test_sizes(void **state)
     } want[] = {{"F32", 1, 4},    {"F16", 1, 2},      {"BF16", 1, 2},     {"I32", 1, 4},     {"I64", 1, 8},
                 {"U8", 1, 1},     {"Q4_0", 32, 18},   {"Q4_1", 32, 20},   {"Q5_0", 32, 22},  {"Q5_1", 32, 24},
                 {"Q8_0", 32, 34}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
-                {"Q2_K", 256, 84}, {"Q3_K", 256, 110}, {"IQ4_NL", 32, 18}};
+                {"Q2_K", 256, 84}, {"Q3_K", 256, 110}, {"IQ4_NL", 32, 18}, {"Q8_ROW", 32, 32}};
     (void)state;
 
     for (size_t i = 0; i < sizeof every / sizeof *every; i++) {

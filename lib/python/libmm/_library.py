@@ -42,6 +42,7 @@ MM_LOG_ERROR, MM_LOG_WARNING, MM_LOG_INFO, MM_LOG_DEBUG = range(1, 5)
 
 # Element types (mm_tensor.h).
 MM_DTYPE_F32, MM_DTYPE_F16, MM_DTYPE_BF16, MM_DTYPE_I32, MM_DTYPE_I64, MM_DTYPE_U8 = range(6)
+MM_DTYPE_Q8_0, MM_DTYPE_Q8_ROW = 36, 43
 
 # Flags and roles of tokens (mm_tokenizer.h).
 MM_TOKENS_ADD_SPECIAL = 1
@@ -242,6 +243,7 @@ PROTOTYPES = {
     "mm_model_save": (c_int32, [_handle, _handle, _text, c_int32]),
     "mm_model_save_as": (c_int32, [_handle, _handle, _text, c_int32, _text]),
     "mm_model_open_pair": (c_int32, [_handle, _text, _text, _out_handle]),
+    "mm_model_open_quantized": (c_int32, [_handle, _text, _text, c_int32, _out_handle]),
     "mm_model_adapt": (c_int32, [_handle, _handle, _text, c_double, _out_handle]),
     "mm_model_merge_adapter": (c_int32, [_handle, _handle, _out_handle]),
     "mm_model_save_adapter": (c_int32, [_handle, _handle, _text]),

@@ -55,13 +55,20 @@ class Model:
     thread, working through that thread's context."""
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], context: Optional[Context] = None, *,
-                 projector: Union[None, str, "os.PathLike[str]"] = None):
+                 projector: Union[None, str, "os.PathLike[str]"] = None, weights: Optional[str] = None):
+        """projector: the second file of a GGUF pair. weights: "Q8_ROW" or "Q8_0" to have float matrices quantized, None: as they are."""
+        kinds = {None: None, "Q8_0": _c.MM_DTYPE_Q8_0, "Q8_ROW": _c.MM_DTYPE_Q8_ROW}
+        if weights not in kinds:
+            raise ValueError(f"weights {weights!r} is neither Q8_0 nor Q8_ROW")
+        second = None if projector is None else os.fsencode(projector)
         self.context = context or Context()
         with self.context.call() as p:
-            if projector is None:
+            if weights:
+                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_quantized, p, os.fsencode(path), second, kinds[weights])
+            elif second is None:
                 pointer = self.context.make(lib.mm_model_release, lib.mm_model_open, p, os.fsencode(path))
             else:
-                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_pair, p, os.fsencode(path), os.fsencode(projector))
+                pointer = self.context.make(lib.mm_model_release, lib.mm_model_open_pair, p, os.fsencode(path), second)
         self._handle = Handle(pointer, lib.mm_model_release)
         self.info = self._read_info()
 

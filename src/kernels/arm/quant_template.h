@@ -144,4 +144,39 @@ static void quant_linear(const mmi_quant_tile *t)
     MMI_QUANT_SWITCH(linear, t)
 }
 
+/* Q8_ROW: a row of activations by 16 of weights, whose integer sums stay in registers for a span. */
+static void row_linear(const mmi_quant_tile *t)
+{
+    const size_t group_bytes = mmi_pack_group_bytes(t->dtype, t->cols), row_bytes = mmi_quant_row_bytes(t->cols), blocks = t->cols / MMI_QUANT_BLOCK;
+
+    for (size_t i = t->group0; i < t->group1; i++) {
+        const char *group = (const char *)t->packed + i * group_bytes;
+        const float *scales = mmi_q8_row_scales(group, t->cols);
+        const size_t first = i * MMI_PACK_ROWS, outputs = t->rows - first < MMI_PACK_ROWS ? t->rows - first : MMI_PACK_ROWS;
+
+        for (size_t m = 0; m < t->m; m++) {
+            const mmi_quant_row x = mmi_quant_row_at((const char *)t->x + m * row_bytes, t->cols);
+            vec acc[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+            float y[MMI_PACK_ROWS];
+
+            for (size_t b = 0; b < blocks; b += MMI_QUANT_SPAN) {
+                const size_t end = b + MMI_QUANT_SPAN < blocks ? b + MMI_QUANT_SPAN : blocks;
+                int32x4_t sum[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+
+                for (size_t c = b * MMI_QUANT_BLOCK; c < end * MMI_QUANT_BLOCK; c += 16) {
+                    UNROLL
+                    for (size_t q = 0; q < 4; q++) {
+                        const int8_t *w = (const int8_t *)group + 16 * c + 16 * q;
+                        const int8x16_t lines[4] = {vld1q_s8(w), vld1q_s8(w + 64), vld1q_s8(w + 128), vld1q_s8(w + 192)};
+                        sum[q] = add_half(lines, x.codes + c, sum[q]);
+                    }
+                }
+                for (size_t q = 0; q < 4; q++) acc[q] = v_fma(v_set(x.scales[b]), vcvtq_f32_s32(sum[q]), acc[q]);
+            }
+            for (size_t q = 0; q < 4; q++) v_store(y + 4 * q, v_mul(acc[q], v_load(scales + 4 * q)));
+            memcpy(t->y + m * t->ldy + first, y, outputs * sizeof *y);
+        }
+    }
+}
+
 #endif

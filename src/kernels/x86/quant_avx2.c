@@ -248,37 +248,40 @@ static uint32_t max8(__m256i v)
     return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
 }
 
-static void quantize_row(const float *x, size_t n, void *row)
+static void quantize_row(const float *x, size_t n, size_t span, void *row)
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     int8_t *codes = row;
     size_t blocks = n / MMI_QUANT_BLOCK;
-    float *scales = (float *)((char *)row + mmi_quant_row_code_bytes(n)), *scaled_sums = scales + blocks;
+    float *scales = (float *)((char *)row + mmi_quant_row_code_bytes(n)), *scaled_sums = scales + blocks, scale = 0, inverse = 0;
     int16_t *sums = (int16_t *)(scaled_sums + blocks);
+    int some = 0;
 
     for (size_t b = 0; b < blocks; b++, x += MMI_QUANT_BLOCK, codes += MMI_QUANT_BLOCK, sums += 2) {
-        __m256i most = _mm256_setzero_si256(), q[4];
-        uint32_t bits;
-        __m256 v[4];
-        float largest;
-        int finite, some;
+        __m256i q[4];
 
-        /* Magnitudes order as integers, infinity and NaN above all others. */
-        for (int i = 0; i < 4; i++) {
-            v[i] = _mm256_loadu_ps(x + 8 * i);
-            most = _mm256_max_epu32(most, _mm256_and_si256(_mm256_castps_si256(v[i]), _mm256_set1_epi32(0x7FFFFFFF)));
+        if (b % span == 0) {
+            __m256i most = _mm256_setzero_si256();
+            uint32_t bits;
+            float largest;
+            int finite;
+
+            /* Magnitudes order as integers, infinity and NaN above all others. */
+            for (size_t i = 0; i < (span < blocks - b ? span : blocks - b) * MMI_QUANT_BLOCK; i += 8)
+                most = _mm256_max_epu32(most, _mm256_and_si256(load((const uint8_t *)(x + i)), _mm256_set1_epi32(0x7FFFFFFF)));
+            bits = max8(most);
+            memcpy(&largest, &bits, sizeof largest);
+            finite = bits < 0x7F800000;
+            some = finite && largest >= MMI_QUANT_TINY;
+            inverse = some ? 127 / largest : 0;
+            scale = !finite ? NAN : some ? largest / 127 : 0;
         }
-        bits = max8(most);
-        memcpy(&largest, &bits, sizeof largest);
-        finite = bits < 0x7F800000;
-        some = finite && largest >= MMI_QUANT_TINY;
-
-        scales[b] = !finite ? NAN : some ? largest / 127 : 0;
+        scales[b] = scale;
         for (int i = 0; i < 4; i++)
-            q[i] = some ? _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(127 / largest))) : _mm256_setzero_si256();
+            q[i] = some ? _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(inverse))) : _mm256_setzero_si256();
         sums[0] = (int16_t)sum8(_mm256_add_epi32(q[0], q[1]));
         sums[1] = (int16_t)sum8(_mm256_add_epi32(q[2], q[3]));
-        scaled_sums[b] = scales[b] * (float)(sums[0] + sums[1]);
+        scaled_sums[b] = scale * (float)(sums[0] + sums[1]);
         /* Packing works in each 128-bit half; `order` puts the fours of codes back in order. */
         q[0] = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
         _mm256_storeu_si256((__m256i *)codes, _mm256_permutevar8x32_epi32(q[0], order));

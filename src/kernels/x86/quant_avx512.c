@@ -136,31 +136,50 @@ void mmi_quant_linear_avx512(const mmi_quant_tile *t)
     MMI_QUANT_SWITCH(linear, t)
 }
 
-static void quantize_row(const float *x, size_t n, void *row)
+static void quantize_row(const float *x, size_t n, size_t span, void *row)
 {
     const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
     int8_t *codes = row;
     size_t blocks = n / MMI_QUANT_BLOCK;
-    float *scales = (float *)((char *)row + mmi_quant_row_code_bytes(n)), *scaled_sums = scales + blocks;
+    float *scales = (float *)((char *)row + mmi_quant_row_code_bytes(n)), *scaled_sums = scales + blocks, scale = 0;
     int16_t *sums = (int16_t *)(scaled_sums + blocks);
+    __m512 inverse = _mm512_setzero_ps();
+    __mmask16 keep = 0;
 
     for (size_t b = 0; b < blocks; b++, x += MMI_QUANT_BLOCK, codes += MMI_QUANT_BLOCK, sums += 2) {
-        __m512 v[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
-        /* Magnitudes order as integers, infinity and NaN above all others. */
-        uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(v[0]), magnitude),
-                                                                 _mm512_and_si512(_mm512_castps_si512(v[1]), magnitude)));
-        float largest = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int32_t)bits)));
-        int finite = bits < 0x7F800000, some = finite && largest >= MMI_QUANT_TINY;
-        __m512 inverse = _mm512_set1_ps(some ? 127 / largest : 0);
-        __mmask16 keep = some ? (__mmask16)0xFFFF : 0;
+        __m128i half[2];
+        __m256i all, sum;
 
-        scales[b] = !finite ? NAN : some ? largest / 127 : 0;
-        for (int h = 0; h < 2; h++) {
-            __m512i q = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(v[h], inverse));
-            _mm_storeu_si128((__m128i *)(codes + 16 * h), _mm512_cvtepi32_epi8(q));
-            sums[h] = (int16_t)_mm512_reduce_add_epi32(q);
+        if (b % span == 0) {
+            __m512i most = _mm512_setzero_si512();
+            uint32_t bits;
+            float largest;
+            int finite, some;
+
+            /* Magnitudes order as integers, infinity and NaN above all others. */
+            for (size_t i = 0; i < (span < blocks - b ? span : blocks - b) * MMI_QUANT_BLOCK; i += 16)
+                most = _mm512_max_epu32(most, _mm512_and_si512(_mm512_loadu_si512(x + i), magnitude));
+            bits = _mm512_reduce_max_epu32(most);
+            memcpy(&largest, &bits, sizeof largest);
+            finite = bits < 0x7F800000;
+            some = finite && largest >= MMI_QUANT_TINY;
+            inverse = _mm512_set1_ps(some ? 127 / largest : 0);
+            keep = some ? (__mmask16)0xFFFF : 0;
+            scale = !finite ? NAN : some ? largest / 127 : 0;
         }
-        scaled_sums[b] = scales[b] * (float)(sums[0] + sums[1]);
+        scales[b] = scale;
+        for (int h = 0; h < 2; h++) {
+            __m512i q = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(_mm512_loadu_ps(x + 16 * h), inverse));
+            half[h] = _mm512_cvtepi32_epi8(q);
+        }
+        all = _mm256_set_m128i(half[1], half[0]);
+        _mm256_storeu_si256((__m256i *)codes, all);
+        sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), all);
+        sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0xB1));
+        sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0x4E));
+        sums[0] = (int16_t)_mm256_extract_epi32(sum, 0);
+        sums[1] = (int16_t)_mm256_extract_epi32(sum, 4);
+        scaled_sums[b] = scale * (float)(sums[0] + sums[1]);
     }
 }
 
@@ -168,4 +187,5 @@ void mmi_kernels_quant_avx512(mmi_kernels *k)
 {
     k->quantize_row = quantize_row;
     k->quant_linear = mmi_quant_linear_avx512;
+    k->row_linear = mmi_row_linear_avx512;
 }

@@ -124,5 +124,6 @@ static ALWAYS_INLINE __m512 mmi_row_scaled_sum(mmi_quant_format f, mmi_quant_row
 }
 
 void mmi_quant_linear_avx512(const mmi_quant_tile *t);
+void mmi_row_linear_avx512(const mmi_quant_tile *t);
 
 #endif
